@@ -134,10 +134,7 @@ def test_first_parameter_by_position(command: Callable[..., dict[str, Any]]) -> 
 
 @pytest.mark.parametrize(("rank", "shows"), [("0", True), ("1", False)])
 def test_main_process_shows_the_result(
-    rank: str,
-    shows: bool,
-    command: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+    rank: str, shows: bool, command: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", rank)
     assert ("shown" in command("m", "KEY", "1")) is shows

@@ -11,9 +11,7 @@ from demo import __main__ as demo
 from demo import digits
 
 
-def test_report_shows_detections_on_unseen_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_shows_unseen_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2"]
     monkeypatch.setattr(digits, "SCENES", {"train": 6, "val": 3, "unseen": 2})
     monkeypatch.setattr(demo, "OVERRIDES", [*demo.OVERRIDES, *steps])

@@ -44,9 +44,7 @@ def test_unavailable_device_is_refused(monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_device_index_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "cuda", count=2)
-    with pytest.raises(
-        ValueError, match="'cuda:2' is not available; available: cpu, cuda:0, cuda:1"
-    ):
+    with pytest.raises(ValueError, match=r"'cuda:2' is not .*; available: cpu, cuda:0, cuda:1"):
         choose_device("cuda:2")
 
 
@@ -82,9 +80,7 @@ def test_accelerator_is_on_the_device() -> None:
 
 def test_accelerator_on_another_device_is_refused() -> None:
     create_accelerator(CPU)
-    with pytest.raises(
-        ValueError, match="this process already trains on cpu: use a new one for meta"
-    ):
+    with pytest.raises(ValueError, match="process already trains on cpu: use a new one for meta"):
         create_accelerator(torch.device("meta"))
 
 

@@ -20,20 +20,29 @@ def failed(*codes: int) -> ChildFailedError:
     return ChildFailedError("centernet2", failures)
 
 
-def test_killed_processes_are_named(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Their own log cannot say why they have ended; that of the others does."""
-
-    def start(config: object, entrypoint: str) -> Callable[..., None]:
-        def run(*words: str) -> None:
-            raise failed(1, -signal.SIGKILL, -signal.SIGTERM)
-
-        return run
-
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
+@pytest.fixture
+def ended_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], None]:
+    """Let the processes of a job end by an error, or by none."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")
+
+    def end_by(error: Exception | None) -> None:
+        def run(*words: str) -> None:
+            assert words == ("-m", "centernet2", "train")
+            if error is not None:
+                raise error
+
+        name = "torch.distributed.launcher.api.elastic_launch"
+        monkeypatch.setattr(name, lambda config, entrypoint: run)
+
+    return end_by
+
+
+def test_killed_processes_are_named(
+    ended_by: Callable[[Exception | None], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their own log cannot say why they have ended; that of the others does."""
+    ended_by(failed(1, -signal.SIGKILL, -signal.SIGTERM))
     launch.launch(["train"], Processes(num_gpus=3))
     assert [record.getMessage() for record in caplog.records] == ["process 1 was ended by SIGKILL"]
 
@@ -51,19 +60,9 @@ def test_killed_processes_are_named(
     ],
 )
 def test_exit_code_of_a_job(
-    error: Exception | None, code: int, monkeypatch: pytest.MonkeyPatch
+    ended_by: Callable[[Exception | None], None], error: Exception | None, code: int
 ) -> None:
-    def start(config: object, entrypoint: str) -> Callable[..., None]:
-        def run(*words: str) -> None:
-            assert words == ("-m", "centernet2", "train")
-            if error is not None:
-                raise error
-
-        return run
-
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")
+    ended_by(error)
     assert launch.launch(["train"], Processes(num_gpus=2)) == code
 
 

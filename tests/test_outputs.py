@@ -19,9 +19,7 @@ from centernet2.outputs import (
 )
 
 
-def test_outputs_that_cannot_be_written_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_outputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new" / "a.json"
     assert writable_file(path, command="compare") == path
     assert writable_folder(path, "--report") == path

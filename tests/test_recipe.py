@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.helpers.training import write_blocks
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = [
@@ -26,26 +26,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(
         REPOSITORY / "test", folder / "test", ignore=shutil.ignore_patterns("output", "__pycache__")
     )
-    coco = folder / "data" / "coco2017"
-    (coco / "annotations").mkdir(parents=True)
-    for split in ("train2017", "val2017"):
-        (coco / split).mkdir()
-        images, annotations = [], []
-        for i in range(1, 5):
-            pixels = np.full((64, 64, 3), 40, np.uint8)
-            pixels[8 * i : 8 * i + 20, 10:34] = 220
-            Image.fromarray(pixels).save(coco / split / f"{i}.png")
-            images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
-            box = [10, 8 * i, 24, 20]
-            annotations.append(
-                {"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0}
-            )
-        content = {
-            "images": images,
-            "annotations": annotations,
-            "categories": [{"id": 7, "name": "block"}],
-        }
-        (coco / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    coco = write_blocks(folder / "data" / "coco2017")
+    for split in ("train", "val"):
+        shutil.copytree(coco / "images", coco / f"{split}2017")
+        annotations = coco / "annotations" / f"instances_{split}.json"
+        annotations.rename(annotations.with_stem(f"instances_{split}2017"))
+    shutil.rmtree(coco / "images")
     return folder
 
 

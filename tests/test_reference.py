@@ -238,9 +238,7 @@ def test_images_without_objects_reach_every_parameter(
     assert empty.gradient_norms.keys() == training.gradient_norms.keys()
 
 
-def test_losses_in_bfloat16_are_near_and_float32(
-    name: str, scenes: Scenes, model: Detector
-) -> None:
+def test_losses_in_bfloat16_are_near_float32(name: str, scenes: Scenes, model: Detector) -> None:
     if name not in TRIED_IN_EMULATED_BF16 and not is_bf16_fast(torch.device("cpu")):
         pytest.skip(
             "this CPU only emulates bf16: one ResNet-50 of each kind is tried, others take minutes"

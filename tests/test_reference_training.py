@@ -107,7 +107,5 @@ def test_six_steps(name: str, steady: int, shared: Path, tmp_path: Path) -> None
         assert actual == pytest.approx(expected, rel=tolerance, abs=1e-6)
     norms = {key: x.float().norm().item() for key, x in to_reference(model.state_dict()).items()}
     norms = {key: norm for key, norm in norms.items() if not IGNORED.search(key)}
-    expected = {
-        key: norm for key, norm in golden["final_param_norm"].items() if not IGNORED.search(key)
-    }
+    expected = {k: norm for k, norm in golden["final_param_norm"].items() if not IGNORED.search(k)}
     assert norms == pytest.approx(expected, rel=1e-3 if steady == 6 else 5e-2, abs=1e-3)

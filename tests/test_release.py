@@ -146,9 +146,7 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_packages_are_published_without_the_sbom(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sbom_is_not_published(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script.release(repository, "0.3.0", dry_run=False, demo=False)
     (pattern,) = re.findall(r"twine upload .* (\S+)`", capsys.readouterr().out)
     packages = {"centernet2-0.3.0-py3-none-any.whl", "centernet2-0.3.0.tar.gz"}

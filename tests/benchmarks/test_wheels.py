@@ -1,6 +1,6 @@
 """The folder of wheels has what the package needs, and only what is missing is installed."""
 
-import importlib.util
+import importlib
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +11,9 @@ FILE = Path(__file__).parents[2] / "benchmarks" / "wheels.py"
 
 
 @pytest.fixture
-def wheels() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("wheels", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def wheels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    return importlib.import_module("wheels")
 
 
 def write_wheel(folder: Path, name: str) -> None:

@@ -1,6 +1,6 @@
 """The errors that the benchmark of label checks injects, and its line of JSON."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -20,11 +20,7 @@ FILE = Path(__file__).parents[2] / "benchmarks" / "wrong_labels.py"
 @pytest.fixture
 def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FILE.parent))
-    spec = importlib.util.spec_from_file_location("wrong_labels", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("wrong_labels")
 
 
 def grid() -> dict[str, Any]:

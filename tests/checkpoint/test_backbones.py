@@ -111,9 +111,7 @@ def test_resnets_equal_their_library(name: str, library: str, tmp_path: Path) ->
     assert model.preprocess.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_options_of_weights_reach_checkpoints(
-    tmp_path: Path,
-) -> None:
+def test_options_of_weights_reach_checkpoints(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "w.pth")
     previous = config_of(detector(FPN, [], tmp_path / "w.pth").info)
     assert previous["MODEL.RESNETS.STRIDE_IN_1X1"] is False and previous["INPUT.FORMAT"] == "RGB"

@@ -44,9 +44,7 @@ def test_header_length_of_safetensors_is_not_taken_for_text(tmp_path: Path, star
         ("model.npy", b"\x93NUMPY\x01", "an array of NumPy"),
     ],
 )
-def test_other_kinds_of_files_are_named(
-    name: str, content: bytes, kind: str, tmp_path: Path
-) -> None:
+def test_other_kinds_of_file_are_told(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=f"{name} is {kind}"):
         read_content(tmp_path / name)

@@ -128,9 +128,17 @@ def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
         ({"SOLVER.BASE_RL": 1}, "did you mean 'SOLVER.BASE_LR'"),
         ({"SOLVER": 1}, "'SOLVER' is a group of options, such as SOLVER."),
         (["SOLVER.BASE_LR", {"a": 1}], "SOLVER.BASE_LR is {'a': 1}"),
+        (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
+        (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
+        (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
+        (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
+        (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is (1, 'x'); it takes a list of whole"),
+        (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
+        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
+        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
     ],
 )
-def test_wrong_overrides_of_python_are_refused(overrides: Any, message: str) -> None:
+def test_wrong_overrides_are_refused(overrides: Any, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config("CenterNet2_R18_small", overrides)
     assert message in str(error.value)
@@ -166,28 +174,6 @@ def test_number_of_classes_of_a_packaged_file_is_no_wish(tmp_path: Path) -> None
     assert key in load_config(own).stated
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
-        (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
-        (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
-        (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
-        (
-            ["SOLVER.STEPS", "(1, 'x')"],
-            "SOLVER.STEPS is (1, 'x'); it takes a list of whole numbers",
-        ),
-        (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
-        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
-        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
-    ],
-)  # fmt: skip
-def test_wrong_overrides_are_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        load_config("CenterNet2_R50_1x", overrides)
-    assert message in str(error.value)
-
-
 def test_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'CenterNet2_R50_1x'"):
         load_config("CenterNet2_R5_1x")
@@ -219,9 +205,7 @@ def test_base_file_lies_beside_or_in_package(tmp_path: Path) -> None:
     assert config["MODEL.ROI_HEADS.NAME"] == "CustomCascadeROIHeads"
 
 
-def test_last_duplicate_block_wins_with_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_last_block_wins_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "doubled.yaml"
     path.write_text("INPUT: {FORMAT: RGB}\nINPUT: {TRAIN_SIZE: 5}\n")
     with caplog.at_level(logging.WARNING):

@@ -32,9 +32,7 @@ def annotations(write: Callable[[Any], Path]) -> Path:
     images = [
         {"id": i, "file_name": f"{i}.png", "height": 20, "width": 24 + i} for i in range(COUNT)
     ]
-    boxes = [
-        {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 10, 9]} for i in range(COUNT)
-    ]
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 9, 9]} for i in range(COUNT)]
     return write(
         {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "thing"}]}
     )

@@ -1,4 +1,3 @@
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +26,6 @@ def test_target_has_its_own_memory(content: Any, write: Write) -> None:
     dataset = load(write(content))
     dataset.target(2)["boxes"].zero_()
     assert dataset.target(2)["boxes"].sum() > 0
-
-
-def test_packed_columns_survive_a_pickle(content: Any, write: Write) -> None:
-    dataset = load(write(content))
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert copy.image_path(1) == dataset.image_path(1)
-    assert np.array_equal(copy.xywh, dataset.xywh)
 
 
 def test_subset_moves_boxes_with_their_images(content: Any, write: Write) -> None:

@@ -40,15 +40,11 @@ def test_header_tells_what_decoding_would(tmp_path: Path) -> None:
     frames = [Image.fromarray(NOISE), Image.fromarray(NOISE[::-1].copy())]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     files = [
-        save(tmp_path / "plain.jpg"),
-        save(tmp_path / "rotated.jpg", exif=rotated),
-        save(tmp_path / "ink.jpg", "CMYK"),
-        save(tmp_path / "palette.png", "P"),
-        save(tmp_path / "plain.bmp"),
-        save(tmp_path / "plain.tif"),
-        tmp_path / "16.png",
+        save(tmp_path / "plain.jpg"), save(tmp_path / "rotated.jpg", exif=rotated),
+        save(tmp_path / "ink.jpg", "CMYK"), save(tmp_path / "palette.png", "P"),
+        save(tmp_path / "plain.bmp"), save(tmp_path / "plain.tif"), tmp_path / "16.png",
         tmp_path / "moving.gif",
-    ]
+    ]  # fmt: skip
     for path in files:
         facts = header_facts(path)
         assert (facts.problem, facts.size) == ("", read_image(path).shape[:2]), path

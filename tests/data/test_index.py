@@ -120,9 +120,7 @@ def test_damaged_index_is_made_again(
     assert len(reads) == 2
 
 
-def test_crash_while_writing_leaves_nothing(
-    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crash_leaves_no_file(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -155,9 +153,7 @@ def test_file_changed_while_read_is_not_cached(path: Path, cache: Path) -> None:
     assert not list(cache.glob("*.index"))
 
 
-def test_small_files_are_not_cached(
-    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_small_file_is_cached(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "MIN_SIZE", 2**24)
     load(path)
     assert not cache.exists()

@@ -10,19 +10,19 @@ from centernet2.data.shards import find_shards, in_shards, list_members
 from centernet2.images.image_files import ImageError, read_image
 from centernet2.images.resize import FitShortestEdge
 from centernet2.images.storage import read_bytes
-from tests.helpers.data import assert_same_images, first_batches, load_by_files
+from tests.helpers.data import assert_same_batches, first_batches, load_by_files
 
 
 def test_shards_give_the_batches_of_files(annotations: Path, images: Path, shards: Path) -> None:
     plain, packed = load_by_files(annotations, images), load_by_files(annotations, shards)
-    assert_same_images(first_batches(plain, 10), first_batches(packed, 10, num_workers=2))
-    assert_same_images(first_batches(plain, 10)[6:], first_batches(packed, 4, start_step=6))
+    assert_same_batches(first_batches(plain, 10), first_batches(packed, 10, num_workers=2))
+    assert_same_batches(first_batches(plain, 10)[6:], first_batches(packed, 4, start_step=6))
     resize = FitShortestEdge(length=30, max_size=99)
     both = [
         list(eval_batches(each, resize, batch_size=2, num_workers=1, rank=0, world_size=1))
         for each in (plain, packed)
     ]
-    assert_same_images(*both)
+    assert_same_batches(*both)
 
 
 def test_images_found_by_full_or_last_name(shards: Path) -> None:

@@ -13,7 +13,7 @@ from centernet2.data import concatenate
 from centernet2.images import storage
 from centernet2.images.image_files import ImageError, read_image
 from centernet2.images.storage import read_bytes, remote_url, shown_name
-from tests.helpers.data import assert_same_images, first_batches, load_by_files
+from tests.helpers.data import assert_same_batches, first_batches, load_by_files
 
 
 @pytest.mark.parametrize(
@@ -90,30 +90,24 @@ def test_remote_urls_and_local_paths(path: str, expected: str | None) -> None:
 
 
 def test_remote_images_give_the_same_batches(annotations: Path, images: Path, server: str) -> None:
-    plain, remote = (
-        load_by_files(annotations, images),
-        load_by_files(annotations, f"{server}/images"),
-    )
-    assert_same_images(first_batches(plain, 8), first_batches(remote, 8, num_workers=2))
-    assert_same_images(first_batches(plain, 8)[5:], first_batches(remote, 3, start_step=5))
-    assert_same_images(first_batches(concatenate([plain]), 2), first_batches(remote, 2))
+    plain, remote = (load_by_files(annotations, p) for p in (images, f"{server}/images"))
+    assert_same_batches(first_batches(plain, 8), first_batches(remote, 8, num_workers=2))
+    assert_same_batches(first_batches(plain, 8)[5:], first_batches(remote, 3, start_step=5))
+    assert_same_batches(first_batches(concatenate([plain]), 2), first_batches(remote, 2))
 
 
 def test_remote_shards_give_the_same_batches(
     annotations: Path, images: Path, shards: Path, server: str
 ) -> None:
     remote = load_by_files(annotations, f"{server}/shards/part-{{000..002}}.tar")
-    assert_same_images(
+    assert_same_batches(
         first_batches(load_by_files(annotations, images), 8),
         first_batches(remote, 8, num_workers=2),
     )
 
 
 def test_join_local_and_remote_data_sets(annotations: Path, images: Path, server: str) -> None:
-    plain, remote = (
-        load_by_files(annotations, images),
-        load_by_files(annotations, f"{server}/images"),
-    )
+    plain, remote = (load_by_files(annotations, p) for p in (images, f"{server}/images"))
     joined = concatenate([remote, plain])
     for i in range(len(plain)):
         assert np.array_equal(
@@ -128,22 +122,17 @@ def test_failed_requests_are_retried(images: Path, server: str) -> None:
 
 def test_unavailable_server_is_named(server: str) -> None:
     Handler.failures = 100
-    with pytest.raises(
-        ImageError, match=r"0\.png: the image cannot be opened \(.*503.* after 4 tries\)"
-    ):
+    with pytest.raises(ImageError, match=r"0\.png: .* cannot be opened \(.*503.* after 4 tries\)"):
         read_image(f"{server}/images/0.png")
+    assert Handler.failures == 96
 
 
 def test_image_missing_on_the_server(server: str) -> None:
-    with pytest.raises(
-        ImageError, match=r"nowhere\.png: the image cannot be opened \(No such file"
-    ):
+    with pytest.raises(ImageError, match=r"nowhere\.png: the image cannot be opened \(No such"):
         read_image(f"{server}/images/nowhere.png")
 
 
-def test_missing_package_is_named_at_once(
-    annotations: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_package_is_named_at_once(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(ValueError, match=r"pip install 'centernet2\[remote\]'"):
         load_by_files(annotations, "https://host/images")
@@ -153,11 +142,3 @@ def test_unknown_scheme_is_named(annotations: Path) -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(ValueError, match="nothing://"):
         load_by_files(annotations, "nothing://host/images")
-
-
-def test_last_retry_raises_a_clear_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Handler.failures = 100
-    monkeypatch.setattr(storage, "RETRY_PAUSES", ())
-    with pytest.raises(OSError, match=r"503.*after 1 tries"):
-        read_bytes(f"{server}/images/0.png")
-    assert Handler.failures == 99

@@ -164,9 +164,7 @@ def test_efficientdet_boxes_use_the_exact_scale() -> None:
         ("absolute_range", (100.0, 40.0), "give the smaller one first"),
     ],
 )
-def test_crop_of_another_kind_is_refused(
-    kind: Any, size: tuple[float, float], message: str
-) -> None:
+def test_crop_of_other_kinds_is_refused(kind: Any, size: tuple[float, float], message: str) -> None:
     with pytest.raises(ValueError, match=rf"INPUT\.CROP\.SIZE\); {message}"):
         RandomCrop(kind=kind, size=size)
 

@@ -28,9 +28,7 @@ def test_analysis_is_json_and_adds_up(tmp_path: Path) -> None:
     ]
     for example in analysis["examples"]["false"] + analysis["examples"]["confused"]:
         assert example["score"] >= analysis["best"]["threshold"]
-    assert all(
-        example["object"] != example["class"] for example in analysis["examples"]["confused"]
-    )
+    assert all(each["object"] != each["class"] for each in analysis["examples"]["confused"])
     assert analysis["first_stage"][100]["R50"] == 50
     calibration = {each["name"]: each for each in analysis["calibration"]}
     assert list(calibration) == ["first stage", "second stage", "product", "score"]

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.bootstrap import _metrics, _prepare, compare_pairs
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report.tables import differences_table
-from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
+from tests.helpers.evaluation import random_set
 
 
 def test_metrics_of_all_images_equal_coco(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    content = write_random_annotations(tmp_path / "t.json", rng, images=20, classes=4)
-    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
-    results = in_positions(dataset, random_results(rng, content, decimals=2, noise=300))
+    dataset, results = random_set(tmp_path, 1, classes=4, decimals=2, noise=300)
     metrics = coco_metrics(dataset, results)
     pairs = [(results, results)]
     differences = compare_pairs(dataset, pairs, samples=5, confidence=0.9, seed=0)
@@ -29,10 +25,7 @@ def test_metrics_of_all_images_equal_coco(tmp_path: Path) -> None:
 
 def test_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
     """Compare an image that is drawn k times with k copies in the data set."""
-    rng = np.random.default_rng(2)
-    content = write_random_annotations(tmp_path / "t.json", rng, images=8, classes=3)
-    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
-    results = in_positions(dataset, random_results(rng, content, decimals=6, noise=60))
+    dataset, results = random_set(tmp_path, 2, images=8, classes=3, decimals=6, noise=60)
     weights = np.array([0, 2, 1, 0, 3, 1, 1, 0])
     drawn = np.repeat(np.arange(8), weights)
     repeated = dataset.subset(drawn)
@@ -52,14 +45,11 @@ def test_image_drawn_twice_counts_twice(tmp_path: Path) -> None:
 
 
 def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    content = write_random_annotations(tmp_path / "t.json", rng, images=60, classes=3)
-    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
-    results = in_positions(dataset, random_results(rng, content, decimals=6, noise=600))
+    dataset, results = random_set(tmp_path, 3, images=60, classes=3, decimals=6, noise=600)
     worse = results.copy()
     worse[:, 1:3] += 12
     equal = results.copy()
-    equal[:, 1:3] += rng.normal(0, 0.2, (len(results), 2))
+    equal[:, 1:3] += np.random.default_rng(0).normal(0, 0.2, (len(results), 2))
     for other, real in ((worse, True), (equal, False)):
         pairs = [(other, results)]
         each = compare_pairs(dataset, pairs, samples=100, confidence=0.95, seed=0)["AP50"]
@@ -71,10 +61,7 @@ def test_real_difference_is_told_from_chance(tmp_path: Path) -> None:
 
 
 def test_pairs_are_compared_by_their_means(tmp_path: Path) -> None:
-    rng = np.random.default_rng(4)
-    content = write_random_annotations(tmp_path / "t.json", rng, images=20, classes=2)
-    dataset = load_coco(tmp_path / "t.json", tmp_path, name="t")
-    good = in_positions(dataset, random_results(rng, content, decimals=6, noise=100))
+    dataset, good = random_set(tmp_path, 4, classes=2, decimals=6, noise=100)
     bad = good.copy()
     bad[:, 1:3] += 6
     options = {"samples": 50, "confidence": 0.95, "seed": 0}

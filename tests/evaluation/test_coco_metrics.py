@@ -19,15 +19,15 @@ from centernet2.data.readers.results import read_results
 from centernet2.data.user_ids import pack_ids
 from centernet2.evaluation import coco_results as module
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.coco_results import (
-    encode_mask,
-    encode_masks,
-    results_of,
-    write_results,
-)
+from centernet2.evaluation.coco_results import encode_mask, encode_masks, results_of, write_results
 from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.scoring import score_results
-from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
+from tests.helpers.evaluation import (
+    in_positions,
+    random_results,
+    random_set,
+    write_random_annotations,
+)
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -69,9 +69,7 @@ def assert_equal_metrics(metrics: dict[str, float], expected: dict[str, float]) 
 
 
 @pytest.mark.parametrize(("seed", "decimals", "noise"), [(0, 6, 50), (1, 1, 200), (2, 2, 4000)])
-def test_random_sets_equal_pycocotools(
-    tmp_path: Path, seed: int, decimals: int, noise: int
-) -> None:
+def test_random_sets_as_pycocotools(tmp_path: Path, seed: int, decimals: int, noise: int) -> None:
     rng = np.random.default_rng(seed)
     content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
     results = random_results(rng, content, decimals=decimals, noise=noise)
@@ -108,11 +106,7 @@ def test_coco_images_equal_pycocotools(shared: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "negative", "beyond 2^53", "beyond 2^63"])
 def test_ids_of_any_kind_give_the_same_metrics(tmp_path: Path, kind: str) -> None:
-    rng = np.random.default_rng(4)
-    content = write_random_annotations(tmp_path / "truth.json", rng, images=12, classes=4)
-    rows = random_results(rng, content, decimals=2, noise=100)
-    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
-    results = in_positions(dataset, rows)
+    dataset, results = random_set(tmp_path, 4, images=12, classes=4, decimals=2, noise=100)
     expected = coco_metrics(dataset, results)
     change = {
         "text": lambda i: f"{i:05d}.jpg",
@@ -131,11 +125,8 @@ def test_ids_of_any_kind_give_the_same_metrics(tmp_path: Path, kind: str) -> Non
 
 def test_annotation_file_is_read_once(tmp_path: Path) -> None:
     """Spoil the file after it was read: the index alone is evaluated."""
-    rng = np.random.default_rng(4)
-    content = write_random_annotations(tmp_path / "truth.json", rng, images=5, classes=3)
-    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t")
+    dataset, results = random_set(tmp_path, 4, images=5, classes=3, decimals=2, noise=10)
     (tmp_path / "truth.json").write_text("nothing")
-    results = in_positions(dataset, random_results(rng, content, decimals=2, noise=10))
     assert coco_metrics(dataset, results)["bbox/AP"] > 0
     assert len(match_detections(dataset, results).rows) > 0
 
@@ -252,9 +243,7 @@ def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
 
     metrics = coco_metrics(dataset, results, max_detections=100, masks=masks)
     records = json.loads((tmp_path / "predictions.json").read_text())
-    without_boxes = [
-        {key: value for key, value in record.items() if key != "bbox"} for record in records
-    ]
+    without_boxes = [{k: v for k, v in record.items() if k != "bbox"} for record in records]
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", without_boxes, kind="segm"))
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", rows))
     assert 1 < metrics["segm/AP"] < 99 and metrics["segm/AP"] != metrics["bbox/AP"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet2.data.readers.coco import load_coco
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.curves import (
     best_point,
@@ -15,14 +14,11 @@ from centernet2.evaluation.curves import (
     curve_of,
 )
 from centernet2.evaluation.matching import match_detections
-from tests.helpers.evaluation import in_positions, random_results, write_random_annotations
+from tests.helpers.evaluation import random_set
 
 
 def test_average_precision_of_curves_equals_coco(tmp_path: Path) -> None:
-    rng = np.random.default_rng(8)
-    content = write_random_annotations(tmp_path / "truth.json", rng, images=20, classes=5)
-    dataset = load_coco(tmp_path / "truth.json", tmp_path, name="random")
-    results = in_positions(dataset, random_results(rng, content, decimals=3, noise=400))
+    dataset, results = random_set(tmp_path, 8, classes=5, decimals=3, noise=400)
     metrics = coco_metrics(dataset, results)
     for iou, name in ((0.5, "AP50"), (0.75, "AP75")):
         curves = class_curves(match_detections(dataset, results, iou_thresholds=(iou,)), 5)

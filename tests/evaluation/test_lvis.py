@@ -85,9 +85,7 @@ def test_random_set_equals_lvis_api(tmp_path: Path) -> None:
     results = random_set(tmp_path / "lvis.json")
     dataset = load_coco(tmp_path / "lvis.json", tmp_path, name="lvis")
     metrics = coco_metrics(dataset, in_positions(dataset, results))
-    named = {
-        name.removeprefix("bbox/"): value for name, value in metrics.items() if name.count("/") == 1
-    }
+    named = {name[5:]: value for name, value in metrics.items() if name.count("/") == 1}
     assert named == pytest.approx(EXPECTED, abs=1e-6)
     assert np.isnan(metrics["bbox/AP/class 30"])
 

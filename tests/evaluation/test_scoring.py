@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from centernet2.data.readers.coco import DetectionDataset, load_coco
 from centernet2.data.readers.results import read_results
 from centernet2.evaluation import inference
 from centernet2.evaluation.scoring import (
+    Scored,
     SkippedImage,
     score_detector,
     score_results,
@@ -96,15 +97,28 @@ def batches(image_ids: list[int], *, batch_size: int) -> list[Batch]:
     ]
 
 
+def score(
+    dataset: DetectionDataset,
+    image_ids: list[int],
+    output: Path | None = None,
+    *,
+    model: FakeDetector | None = None,
+    batch_size: int = 1,
+    **options: Any,
+) -> Scored:
+    """Score the detections of a model, a new one if there is none, on images."""
+    return score_detector(
+        model or FakeDetector(), dataset, batches(image_ids, batch_size=batch_size),
+        max_detections=100, output_dir=output, **options,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_perfect_boxes_on_the_original_image(
     tmp_path: Path, dataset: DetectionDataset, batch_size: int
 ) -> None:
     output = tmp_path / "deep" / "out"
-    given = batches(list(BOXES), batch_size=batch_size)
-    metrics = score_detector(
-        FakeDetector(), dataset, given, max_detections=100, output_dir=output
-    ).metrics
+    metrics = score(dataset, [*BOXES], output, batch_size=batch_size).metrics
     assert metrics["bbox/AP"] == metrics["bbox/AP/dog"] == pytest.approx(100)
     assert math.isnan(metrics["bbox/AP/cat"])
     results = read_results(output / "predictions.json", dataset).results
@@ -130,17 +144,11 @@ def test_perfect_masks_on_the_original_image(tmp_path: Path, dataset: DetectionD
         annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     (tmp_path / "truth.json").write_text(json.dumps(content))
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="three", masks=True)
-    given = batches(list(BOXES), batch_size=2)
-    metrics = score_detector(
-        FakeMaskDetector(), dataset, given, max_detections=100, output_dir=tmp_path
-    ).metrics
+    metrics = score(dataset, [*BOXES], tmp_path, model=FakeMaskDetector(), batch_size=2).metrics
     assert metrics["segm/AP"] == metrics["bbox/AP"] == pytest.approx(100)
     path = tmp_path / "predictions.json"
     again = score_results(
-        dataset,
-        *read_results(path, dataset)[:2],
-        max_detections=100,
-        output_dir=None,
+        dataset, *read_results(path, dataset)[:2], max_detections=100, output_dir=None
     ).metrics
     assert again == pytest.approx(metrics, abs=0, nan_ok=True)
     (first, *_) = json.loads((tmp_path / "predictions.json").read_text())
@@ -152,42 +160,25 @@ def test_perfect_masks_on_the_original_image(tmp_path: Path, dataset: DetectionD
 
 
 def test_model_keeps_its_mode(dataset: DetectionDataset) -> None:
-    model = FakeDetector()
-    model.train()
-    model.frozen.eval()
-    score_detector(model, dataset, batches([7], batch_size=1), max_detections=100, output_dir=None)
-    assert model.was_training == [False]
-    assert model.training and not model.frozen.training
-
-
-def test_mode_is_restored_after_an_error(dataset: DetectionDataset) -> None:
     model = FakeDetector().train()
+    model.frozen.eval()
+    score(dataset, [7], model=model)
+    assert model.was_training == [False]
     with pytest.raises(KeyError):
-        score_detector(
-            model, dataset, batches([3], batch_size=1), max_detections=100, output_dir=None
-        )
-    assert model.training
+        score(dataset, [3], model=model)
+    assert model.training and not model.frozen.training
 
 
 def test_images_of_processes_are_joined_once(dataset: DetectionDataset, tmp_path: Path) -> None:
     """A second process has seen image 9, and image 7 that this one has seen too."""
-    options = {"dataset": dataset, "max_detections": 100}
-    one = score_detector(
-        FakeDetector(),
-        batches=batches([7, 8, 9], batch_size=2),
-        output_dir=tmp_path / "one",
-        **options,
-    ).metrics
+    one = score(dataset, [7, 8, 9], tmp_path / "one", batch_size=2).metrics
     stream = ResultStream(tmp_path / "two")
     other = ResultStream(tmp_path / "other")
     inference.detect_batches(
         FakeDetector(), dataset, batches([9, 7], batch_size=1), other, None, lambda: False
     )
     shutil.copy(other.path, stream.path.with_name("process1.jsonl"))
-    given = batches([7, 8], batch_size=2)
-    two = score_detector(
-        FakeDetector(), batches=given, output_dir=tmp_path / "two", stream=stream, **options
-    ).metrics
+    two = score(dataset, [7, 8], tmp_path / "two", batch_size=2, stream=stream).metrics
     assert two == pytest.approx(one, nan_ok=True)
     files = [(tmp_path / run / "predictions.json").read_text() for run in ("one", "two")]
     assert files[0] == files[1]
@@ -197,23 +188,15 @@ def test_images_of_processes_are_joined_once(dataset: DetectionDataset, tmp_path
 def test_interrupted_evaluation_resumes(dataset: DetectionDataset, tmp_path: Path) -> None:
     stream = ResultStream(tmp_path, fingerprint=lambda: "a")
     with pytest.raises(KeyError):  # image 3 does not exist
-        given = batches([7, 3], batch_size=1)
-        score_detector(
-            FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, stream=stream
-        )
+        score(dataset, [7, 3], tmp_path, stream=stream)
     with stream.path.open("a") as file:
         file.write('{"image": 1, "resul')  # cut short by a crash
-    with pytest.raises(
-        ValueError, match="other weights, options or images; evaluate without --resume"
-    ):
+    with pytest.raises(ValueError, match="weights, options or images; evaluate without --resume"):
         ResultStream(tmp_path, fingerprint=lambda: "b", resume=True)
     resumed = ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
     assert resumed.done == {0}
     model = FakeDetector()
-    rest = batches([8, 9], batch_size=1)
-    metrics = score_detector(
-        model, dataset, rest, max_detections=100, output_dir=tmp_path, stream=resumed
-    ).metrics
+    metrics = score(dataset, [8, 9], tmp_path, model=model, stream=resumed).metrics
     assert metrics["bbox/AP"] == pytest.approx(100)
     assert len(model.was_training) == 2
     # without `resume` the earlier results are deleted
@@ -224,19 +207,14 @@ def test_missing_images_are_logged(
     dataset: DetectionDataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        metrics = score_detector(
-            FakeDetector(), dataset, batches([7], batch_size=1), max_detections=100, output_dir=None
-        ).metrics
+        metrics = score(dataset, [7]).metrics
     assert "1 of 3 images were evaluated" in caplog.text
     assert metrics["bbox/AR100"] == pytest.approx(100 / 3)
 
 
 def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_path: Path) -> None:
     skipped = {1: SkippedImage("b", "8.jpg", "8.jpg: truncated")}
-    given = batches([7, 9], batch_size=1)
-    scored = score_detector(
-        FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path, skipped=skipped,
-    )  # fmt: skip
+    scored = score(dataset, [7, 9], tmp_path, skipped=skipped)
     metrics = scored.metrics
     assert scored.results[:, 0].tolist() == [0, 2] and scored.skipped == (1,)
     assert scored.notes == ["1 of 3 images are skipped; their objects are left out of the metrics"]
@@ -247,35 +225,23 @@ def test_objects_of_skipped_images_are_left_out(dataset: DetectionDataset, tmp_p
     console = Console(file=io.StringIO(), width=200)
     console.print(metrics_table(metrics))
     assert "1 images could not be used" in console.file.getvalue()  # type: ignore[attr-defined]
-    score_detector(
-        FakeDetector(), dataset, batches([*BOXES], batch_size=1),
-        max_detections=100, output_dir=tmp_path,
-    )  # fmt: skip
+    score(dataset, [*BOXES], tmp_path)
     assert not (tmp_path / "skipped.json").exists()
 
 
 def test_most_images_skipped_gives_no_metrics(dataset: DetectionDataset, tmp_path: Path) -> None:
     skipped = {i: SkippedImage(i, f"{i}.jpg", f"{i}.jpg: missing") for i in (0, 2)}
     with pytest.raises(ValueError, match=r"2 of 3 images .* such as 0\.jpg: missing"):
-        score_detector(
-            FakeDetector(), dataset, batches([8], batch_size=1),
-            max_detections=100, output_dir=tmp_path, skipped=skipped,
-        )  # fmt: skip
+        score(dataset, [8], tmp_path, skipped=skipped)
     assert not (tmp_path / "metrics.json").exists()
 
 
 def test_without_detections_ap_is_zero(dataset: DetectionDataset) -> None:
-    metrics = score_detector(
-        FakeDetector(), dataset, [], max_detections=100, output_dir=None
-    ).metrics
-    assert metrics["bbox/AP"] == 0
+    assert score(dataset, []).metrics["bbox/AP"] == 0
 
 
 def test_results_file_gives_the_same_metrics(tmp_path: Path, dataset: DetectionDataset) -> None:
-    given = batches([7, 8], batch_size=2)
-    metrics = score_detector(
-        FakeDetector(), dataset, given, max_detections=100, output_dir=tmp_path
-    ).metrics
+    metrics = score(dataset, [7, 8], tmp_path, batch_size=2).metrics
     results = read_results(tmp_path / "predictions.json", dataset).results
     again = score_results(
         dataset, results, None, max_detections=100, output_dir=tmp_path / "b"
@@ -291,8 +257,5 @@ def test_progress_is_logged_without_terminal(
 ) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", -1)
     with caplog.at_level(logging.INFO):
-        score_detector(
-            FakeDetector(), dataset, batches([7, 8, 9], batch_size=2), max_detections=100,
-            output_dir=None,
-        )  # fmt: skip
+        score(dataset, [7, 8, 9], batch_size=2)
     assert "evaluated 2 of 3 images" in caplog.text

@@ -19,9 +19,7 @@ def test_stream_without_fingerprint_is_never_resumed(tmp_path: Path) -> None:
         ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
 
 
-def test_failed_evaluation_waits_for_no_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_evaluation_waits_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = ResultStream(tmp_path)
     monkeypatch.setattr(stream, "barrier", lambda: pytest.fail("waited"))
     failed.close(complete=False)

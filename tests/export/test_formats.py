@@ -54,9 +54,7 @@ def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert str(error.value).endswith('pip install "centernet2[export]"')
 
 
-def test_package_that_cannot_be_imported_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_package_that_cannot_load_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "halfpackage.py").write_text("raise OSError('libnothing.so is missing')")
     (tmp_path / "needypackage.py").write_text("import nopackage")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -75,9 +73,7 @@ def test_old_package_of_another_distribution_is_named(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(FORMATS, "onnx", Format(".onnx", ("otherpackage",), "export"))
     monkeypatch.setattr(formats, "requires", lambda _: ["otherpackage>=1.3; extra == 'export'"])
-    with pytest.raises(
-        ValueError, match=r"otherpackage 1\.2\.0 is installed, but >=1\.3 is needed"
-    ):
+    with pytest.raises(ValueError, match=r"otherpackage 1\.2\.0 is .*, but >=1\.3 is needed"):
         require_packages("onnx")
 
 

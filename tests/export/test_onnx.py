@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +29,9 @@ from tests.helpers.jobs import write_photographs
 pytestmark = pytest.mark.slow  # tracing the detector takes half a minute
 CPU = InferenceOptions(device="cpu")
 STANDARD = {"", "ai.onnx"}
-# without PyTorch, as on a machine that only runs files
-VERIFY = """
-import sys
-sys.modules["torch"] = None
-sys.argv = ["centernet2", "verify", sys.argv[1]]
-from centernet2.cli import main
-main()
-"""
 
 
-def test_detections_of_sizes_and_batches_that_were_not_traced(
-    exported: Path, detector: Detector
-) -> None:
+def test_detections_of_other_sizes_and_batches(exported: Path, detector: Detector) -> None:
     model = ExportedModel(exported)
     image = drawn_images()[0]
     for images in (image[None, :, :90, :77], image[None].repeat(3, 1, 1, 1), image[None].mT):
@@ -80,14 +68,6 @@ def test_file_has_standard_operators_and_no_branches(exported: Path) -> None:
     assert not {"If", "Loop", "Scan"} & {node.op_type for node in nodes}
 
 
-def test_verify_needs_no_pytorch(exported: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", VERIFY, exported], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "agree with PyTorch (100.00%)" in done.stdout
-
-
 def test_file_may_be_replaced_by_the_next_export(exported: Path) -> None:
     assert is_made_by(exported, "export") and is_made_by(certificate_path(exported), "export")
 
@@ -113,19 +93,10 @@ def copy_of(exported: Path, folder: Path) -> Path:
     return folder / exported.name
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not the file that"),
-        (lambda path: certificate_path(path).write_text("{}"), "certificate.json is damaged"),
-        (lambda path: reference_path(path).write_bytes(b"PK"), "reference.npz is damaged"),
-        (lambda path: reference_path(path).unlink(), r"reference\.npz, which .* is missing"),
-    ],
-)
-def test_damage_is_named(exported: Path, tmp_path: Path, spoil: Any, message: str) -> None:
+def test_file_of_another_certificate_is_named(exported: Path, tmp_path: Path) -> None:
     path = copy_of(exported, tmp_path)
-    spoil(path)
-    with pytest.raises((ValueError, OSError), match=message):
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not the file that"):
         verify(path)
 
 
@@ -173,9 +144,7 @@ def test_what_does_not_fit_into_memory_is_refused(
     detector: Detector, tmp_path: Path, options: GraphOptions, sizes: str
 ) -> None:
     path = tmp_path / "model.onnx"
-    with pytest.raises(
-        ValueError, match=f"{sizes}.* need .* GB of memory, but .* a smaller --batch"
-    ):
+    with pytest.raises(ValueError, match=f"{sizes}.* need .* GB of memory, but .* smaller --batch"):
         export_detector(detector, path, ExportOptions(options))
     assert not list(tmp_path.iterdir())
 

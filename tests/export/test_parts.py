@@ -33,9 +33,7 @@ class Positional(nn.Module):
 def require_equal(module: nn.Module, inputs: Sequence[Tensor]) -> None:
     """Compare a module with its ONNX model."""
     wanted = module(*inputs)
-    program = torch.onnx.export(
-        module, tuple(inputs), dynamo=True, opset_version=OPSET, verbose=False
-    )
+    program = torch.onnx.export(module, (*inputs,), dynamo=True, opset_version=OPSET, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     names = [each.name for each in session.get_inputs()]
@@ -63,9 +61,7 @@ def test_block_of_res2net_with_deformable_convolutions() -> None:
     config = load_config("CenterNet2_R2-101-DCN-BiFPN_1280_4x", ["MODEL.RESNETS.DEPTH", "50"])
     backbone, _ = build_backbone_and_neck(config)
     parents = [each for each in backbone.modules() if hasattr(each, "downsample")]
-    block = next(
-        each for each in parents if any(isinstance(own, DeformConv2d) for own in each.modules())
-    )
+    block = next(p for p in parents if any(isinstance(m, DeformConv2d) for m in p.modules()))
     for own in block.modules():
         if isinstance(own, DeformConv2d):
             nn.init.normal_(own.offset.weight, std=0.05)  # samples between pixels, and beyond edges

@@ -40,9 +40,7 @@ def quantized(
     return path, facts
 
 
-def test_all_weights_but_those_of_the_last_layers_are_int8(
-    quantized: tuple[Path, dict[str, Any]],
-) -> None:
+def test_weights_before_the_last_layers_are_int8(quantized: tuple[Path, dict[str, Any]]) -> None:
     import onnx
 
     path, facts = quantized
@@ -61,15 +59,11 @@ def test_all_weights_but_those_of_the_last_layers_are_int8(
 def test_detections_are_near(quantized: tuple[Path, dict[str, Any]], exported: Path) -> None:
     tolerance, share = PRECISIONS["int8"]
     for images in batches():
-        (found,), (wanted,) = (
-            ExportedModel(path).detect(images) for path in (quantized[0], exported)
-        )
+        (found,), (wanted,) = (ExportedModel(p).detect(images) for p in (quantized[0], exported))
         assert len(wanted["boxes"]) and compare_detections(found, wanted, tolerance).share >= share
 
 
-def test_file_is_one_of_this_package(
-    quantized: tuple[Path, dict[str, Any]], exported: Path
-) -> None:
+def test_file_is_of_this_package(quantized: tuple[Path, dict[str, Any]], exported: Path) -> None:
     import onnx
 
     model, source = onnx.load(quantized[0]), onnx.load(exported)
@@ -78,9 +72,7 @@ def test_file_is_one_of_this_package(
     assert {each.key for each in model.metadata_props} == {"centernet2"}
 
 
-def test_openvino_runs_convolutions_in_int8(
-    quantized: tuple[Path, dict[str, Any]], exported: Path
-) -> None:
+def test_openvino_convolves_in_int8(quantized: tuple[Path, dict[str, Any]], exported: Path) -> None:
     pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
     path = quantized[0].with_suffix(".xml")
     save_openvino(quantized[0], path, json.dumps(ExportedModel(exported).metadata))

@@ -42,9 +42,7 @@ def assert_close(found: Explanation, wanted: Explanation) -> None:
             assert own == other
 
 
-def test_service_explains_a_file_with_a_record(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_service_explains_file_with_record(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (model,) = load_served([exported], batch_size=1)
     assert model.unexplained is None
     monkeypatch.setattr(serving, "find_spec", lambda name: None)

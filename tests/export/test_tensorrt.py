@@ -49,9 +49,7 @@ def model_of(
         helper.make_tensor_value_info("x", input_type, shape),
         helper.make_empty_tensor_value_info("y"),
     ]
-    arrays = [
-        onnx.numpy_helper.from_array(np.asarray(own), name) for name, own in constants.items()
-    ]
+    arrays = [onnx.numpy_helper.from_array(np.asarray(x), name) for name, x in constants.items()]
     graph = helper.make_graph(nodes, "small", values[:1], values[1:], arrays)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 

@@ -62,9 +62,7 @@ def test_nms_is_that_of_the_graph(suppressor: Path) -> None:
 
 def test_program_needs_no_operator_of_this_package(suppressor: Path) -> None:
     graph = torch.export.load(suppressor).graph
-    namespaces = {
-        node.target.namespace for node in graph.nodes if hasattr(node.target, "namespace")
-    }
+    namespaces = {n.target.namespace for n in graph.nodes if hasattr(n.target, "namespace")}
     assert namespaces == {"aten", "torchvision"}
 
 

@@ -45,9 +45,7 @@ class CountOperators(TorchDispatchMode):
 
 def is_view(operator: Any) -> bool:
     """Whether the results of an operator are views of its arguments."""
-    return any(
-        r.alias_info is not None and not r.alias_info.is_write for r in operator._schema.returns
-    )
+    return any(r.alias_info and not r.alias_info.is_write for r in operator._schema.returns)
 
 
 def count_training(

@@ -83,10 +83,12 @@ def first_batches(
     return list(islice(batches, count))
 
 
-def assert_same_images(first: list[Batch], second: list[Batch]) -> None:
+def assert_same_batches(first: list[Batch], second: list[Batch]) -> None:
     assert [batch.image_ids for batch in first] == [batch.image_ids for batch in second]
     for a, b in zip(first, second, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a.images, b.images, strict=True))
+        for x, y in zip(a.targets, b.targets, strict=True):
+            assert torch.equal(x["boxes"], y["boxes"]) and torch.equal(x["labels"], y["labels"])
 
 
 def change(content: Content, row: int, **values: Any) -> Content:

@@ -85,6 +85,17 @@ def in_positions(dataset: DetectionDataset, rows: FloatArray) -> FloatArray:
     return placed
 
 
+def random_set(
+    folder: Path, seed: int, *, images: int = 20, classes: int, decimals: int, noise: int
+) -> tuple[DetectionDataset, FloatArray]:
+    """Write random ground truth; return it with detections of it, in positions."""
+    rng = np.random.default_rng(seed)
+    content = write_random_annotations(folder / "truth.json", rng, images=images, classes=classes)
+    dataset = load_coco(folder / "truth.json", folder, name="t")
+    results = random_results(rng, content, decimals=decimals, noise=noise)
+    return dataset, in_positions(dataset, results)
+
+
 def write_noise_data(folder: Path) -> None:
     """Eleven small images of noise with one box each, of three classes."""
     (folder / "images").mkdir()

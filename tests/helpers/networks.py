@@ -10,6 +10,7 @@ from centernet2.models.detector import Detector
 from centernet2.structures import Target
 
 R18 = ("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64")
+R50 = ("MODEL.RESNETS.DEPTH", "50")
 SMALL = [
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "16", "MODEL.CENTERNET.POST_NMS_TOPK_TRAIN", "40",
     "INPUT.FORMAT", "RGB",
@@ -37,16 +38,14 @@ FAMILIES = {
     "DLA34+DLAUp of two stages": ("nuImages_CenterNet2_DLA_640_8x", ()),
     "DLA34-BiFPN": ("CenterNet2_DLA-BiFPN-P3_4x", ()),
     "DLA34-BiFPN, shared laterals": ("CenterNet2_DLA-fcosBiFPN-P5_640_16x_ST", ()),
-    "Res2Net-DCN-BiFPN": ("CenterNet2_R2-101-DCN-BiFPN_1280_4x", ()),
-    "ResNeXt-DCN": ("CenterNet2_X101-DCN_2x", ()),
+    "Res2Net-DCN-BiFPN": ("CenterNet2_R2-101-DCN-BiFPN_1280_4x", R50),
+    "ResNeXt-DCN": ("CenterNet2_X101-DCN_2x", R50),
     "Lite": RANDOM_LITE,
     "timm, convolutions": ("CenterNet2_R50_1x", (*TIMM, "convnext_atto")),
     "timm, attention": ("CenterNet2_R50_1x", (*TIMM, "swin_tiny_patch4_window7_224")),
 }
 QUICK = ("ResNet-FPN", "deformable towers", "small", "DLA34+DLAUp")
-FAMILY_PARAMS = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILIES
-]
+FAMILY_PARAMS = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAMILIES]
 IMAGES = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(
     memory_format=torch.channels_last
 )

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,12 +75,22 @@ def _encoded(width: int, height: int, kind: str) -> bytes:
     return file.getvalue()
 
 
-def write_image(path: Path, image: TrueImage) -> None:
-    """Write noise of the image's size, in the format of the suffix."""
+def write_image(path: Path, image: TrueImage, habits: Collection[str] = ()) -> None:
+    """Write noise of the image's size, in the format of the suffix.
+
+    Args:
+        habits: "turned" and "damaged_exif" write EXIF where the format has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = path.suffix.lower()
+    suffix, size = path.suffix.lower(), (image.width, image.height)
     kind = {".png": "PNG", ".bmp": "BMP", ".webp": "WEBP"}.get(suffix, "JPEG")
-    path.write_bytes(_encoded(image.width, image.height, kind))
+    path.write_bytes(_encoded(*size, kind))
+    if kind != "BMP" and "turned" in habits:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", size[::-1]).save(path, kind, exif=exif)
+    elif kind != "BMP" and "damaged_exif" in habits:
+        Image.new("RGB", size).save(path, kind, exif=b"Exif\0\0II*\0")
 
 
 def objects_read(dataset: DetectionDataset) -> dict[str, Objects]:

@@ -162,9 +162,7 @@ def train(model: Detector, images: list[Tensor], targets: list[Target]) -> Train
     none = torch.zeros(0)  # rename all keys together: some names depend on which keys there are
     gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
     renamed = to_reference({key: gradients.get(key, none) for key in model.state_dict()})
-    norms = {
-        key: gradient.norm().item() for key, gradient in renamed.items() if gradient is not none
-    }
+    norms = {key: g.norm().item() for key, g in renamed.items() if g is not none}
     model.zero_grad()
     return Training({key: loss.item() for key, loss in losses.items()}, norms)
 

@@ -55,9 +55,7 @@ def make_batch(step: int, size: int = 2, share: slice = slice(None)) -> Batch:
         )
         for _ in range(size)
     ]
-    return Batch(
-        images[share], targets[share], [step * 100 + index for index in range(size)][share]
-    )
+    return Batch(images[share], targets[share], [step * 100 + i for i in range(size)][share])
 
 
 def spoiled(batch: Batch) -> Batch:
@@ -115,19 +113,13 @@ class Run:
         stop: int,
         callbacks: list[Callback] | None = None,
     ) -> None:
-        train_loop(
-            self.model,
-            self.optimizer,
-            self.scheduler,
-            batches,
-            accelerator=self.accelerator,
-            scaler=self.scaler,
-            options=StepOptions(
-                precision=self.precision,
-                accumulation_steps=self.accumulation_steps,
-                clip=partial(clip_gradients, clip_type="value", clip_value=1.0, norm_type=2.0),
-            ),
-            start_iteration=start,
-            max_iteration=stop,
-            callbacks=callbacks or [],
+        options = StepOptions(
+            precision=self.precision,
+            accumulation_steps=self.accumulation_steps,
+            clip=partial(clip_gradients, clip_type="value", clip_value=1.0, norm_type=2.0),
         )
+        train_loop(
+            self.model, self.optimizer, self.scheduler, batches, accelerator=self.accelerator,
+            scaler=self.scaler, options=options, start_iteration=start, max_iteration=stop,
+            callbacks=callbacks or [],
+        )  # fmt: skip

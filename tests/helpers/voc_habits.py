@@ -5,8 +5,6 @@ from pathlib import Path
 from random import Random
 from xml.sax.saxutils import escape
 
-from PIL import Image
-
 from tests.helpers.coco_habits import write_extra_files
 from tests.helpers.random_truth import Box, TrueImage, Truth, write_image
 
@@ -37,7 +35,7 @@ def write_voc_truth(truth: Truth, root: Path, habits: list[str], rng: Random) ->
                 xml = folder = root / split
             if inner:
                 xml, folder = xml / split, folder / split
-            _write_image(folder / f"{image.stem}{suffix}", image, habits)
+            write_image(folder / f"{image.stem}{suffix}", image, habits)
             end = "XML" if "upper_suffix" in habits else "xml"
             _write_xml(xml / f"{image.stem}.{end}", image, suffix, habits, rng)
             if "second_xml" in habits and rng.random() < 0.3:
@@ -61,18 +59,6 @@ def _write_list(path: Path, images: list[TrueImage], suffix: str, habits: list[s
     path.write_bytes(content)
     if "class_lists" in habits:
         (path.parent / f"cat_{path.stem}.txt").write_text("".join(f"{x} -1\n" for x in names))
-
-
-def _write_image(path: Path, image: TrueImage, habits: list[str]) -> None:
-    """Write an image, perhaps with EXIF: damaged, or of a camera that was turned."""
-    write_image(path, image)
-    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-    if "turned" in habits:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        Image.new("RGB", (image.height, image.width)).save(path, kind, exif=exif)
-    elif "damaged_exif" in habits:
-        Image.new("RGB", (image.width, image.height)).save(path, kind, exif=b"Exif\0\0II*\0")
 
 
 def _write_xml(path: Path, image: TrueImage, suffix: str, habits: list[str], rng: Random) -> None:

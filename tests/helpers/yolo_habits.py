@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 
 import yaml
-from PIL import Image
 
 from tests.helpers.coco_habits import write_extra_files
 from tests.helpers.random_truth import TrueImage, Truth, write_image
@@ -36,7 +35,7 @@ def write_yolo_truth(truth: Truth, root: Path, habits: list[str], rng: Random) -
         name = "valid" if "valid" in habits and split == "val" else split
         places[split] = f"{images}/{name}"
         for image in content:
-            _write_image(root / images / name / f"{image.stem}{suffix}", image, habits)
+            write_image(root / images / name / f"{image.stem}{suffix}", image, habits)
             lines = _lines(image, truth.classes, habits, rng)
             if broken < 0.5 and "broken_row" in habits and lines:
                 lines[0] = rng.choice(("0 0.5 0.5 0.1", "0 a b c d", "0 0.5 0.5 nan 0.1", "0"))
@@ -67,18 +66,6 @@ def write_yolo_truth(truth: Truth, root: Path, habits: list[str], rng: Random) -
         (root / "colab.yaml").write_text("train: /content/a\nval: /content/b\nnames: [x]\n")
     if "extra_files" in habits:
         write_extra_files(root, rng)
-
-
-def _write_image(path: Path, image: TrueImage, habits: list[str]) -> None:
-    """Write an image, perhaps with EXIF: damaged, or of a camera that was turned."""
-    write_image(path, image)
-    kind = {".png": "PNG", ".webp": "WEBP", ".bmp": ""}.get(path.suffix.lower(), "JPEG")
-    if kind and "turned" in habits:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        Image.new("RGB", (image.height, image.width)).save(path, kind, exif=exif)
-    elif kind and "damaged_exif" in habits:
-        Image.new("RGB", (image.width, image.height)).save(path, kind, exif=b"Exif\0\0II*\0")
 
 
 def _encoding(habits: Sequence[str], rng: Random) -> str:

@@ -70,8 +70,7 @@ def test_reduced_photographs_are_within_tolerance(shared: Path, target: tuple[in
         )
     content = jpeg(grid)
     assert_alike(
-        resize_image(stored(content, 1200, 1600), *target),
-        resize_image(decoded(content), *target),
+        resize_image(stored(content, 1200, 1600), *target), resize_image(decoded(content), *target)
     )
 
 

@@ -78,11 +78,7 @@ def test_benchmark_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert (written["warm_up"], written["runs"]) == (WARM_UP_PASSES, 2)
     shapes = [(each["batch_size"], each["height"], each["width"]) for each in written["shapes"]]
     assert sorted(shapes) == [(1, 64, 64), (1, 64, 96), (2, 64, 64), (2, 64, 96)]
-    assert shapes[0] == (1, 64, 64) and shapes[-1] == (
-        2,
-        64,
-        96,
-    )  # the largest is last
+    assert shapes[0] == (1, 64, 64) and shapes[-1] == (2, 64, 96)  # the largest is last
     for each in written["shapes"]:
         assert list(each["stages"]) == STAGES[kind]
         assert set(each["seconds"]) == {"median", "min", "max"}
@@ -97,21 +93,13 @@ def test_benchmark_command(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(stage.replace("_", " ").replace("roi", "RoI") in shown for stage in STAGES[kind])
 
 
-def test_training_step_has_no_operations(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_training_step_counts_no_flops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--device", "cpu", "--runs", "1", "--sizes", "64x96", "--training"]
     masks, output = ("MODEL.MASK_ON", "True"), str(tmp_path / "speed.json")
     run(*masks, "--config-file", SMALL, *options, "--output", output)
     metrics = json.loads((tmp_path / "speed.json").read_text())["shapes"][0]
-    assert list(metrics["stages"]) == [
-        "preprocess",
-        "backbone",
-        "neck",
-        "first_stage",
-        "roi_heads",
-        "backward",
-    ]
+    stages = "preprocess backbone neck first_stage roi_heads backward"
+    assert list(metrics["stages"]) == stages.split()
     assert [metrics[key] for key in ("selected", "operations", "share_of_peak")] == [None] * 3
     assert "training in fp32" in capsys.readouterr().out
 
@@ -129,9 +117,7 @@ def test_checkpoint_needs_no_config(tmp_path: Path) -> None:
     assert again.config == SMALL and again.shapes[0].operations == result.shapes[0].operations
 
 
-def test_number_of_threads_is_restored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_number_of_threads_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, during = torch.get_num_threads(), []
 
     def load(*_: Any, **__: Any) -> Detector:
@@ -168,21 +154,17 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
         (("--config-file", SMALL, "--runs", "0"), "--runs is 0; it takes a whole number from 1"),
         (("--config-file", SMALL, "--threads", "-1"), "--threads is -1; it takes"),
         (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes is (2, 0); it"),
-        (
-            ("--config-file", SMALL, "--sizes", "640"),
-            "--sizes is '640'; write HEIGHTxWIDTH in pixels",
-        ),
-        (
-            ("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
-            "put MODEL.MASK_ON and its value before --sizes",
-        ),
+        (("--config-file", SMALL, "--sizes", "640"),
+         "--sizes is '640'; write HEIGHTxWIDTH in pixels"),
+        (("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
+         "put MODEL.MASK_ON and its value before --sizes"),
         (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
         (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),
         (("--config-file", SMALL, "--device", "cuda:9"), "device 'cuda:9' is not available"),
         (("--config-file", "CenterNet3"), "no packaged config of that name"),
         (("--weights", "nothing.pth"), "nothing.pth"),
     ],
-)
+)  # fmt: skip
 def test_errors_exit_with_code_2(
     options: tuple[str, ...],
     message: str,

@@ -51,9 +51,7 @@ def test_labels_are_listed_with_pictures(data: Path, judge: Path, tmp_path: Path
     assert Image.open(sheets[0]).size[0] > 1000
 
 
-def test_accepted_corrections_are_in_the_copy_alone(
-    data: Path, judge: Path, tmp_path: Path
-) -> None:
+def test_accepted_corrections_are_in_the_copy_only(data: Path, judge: Path, tmp_path: Path) -> None:
     report, copy = tmp_path / "report", tmp_path / "fixed.json"
     content = judged(data, judge, report)
     before = (data / "annotations" / "instances_train.json").read_text()

@@ -45,9 +45,7 @@ def test_detector_and_checkpoint_give_equal_detections(
         json.loads((tmp_path / name / "predictions.json").read_text())
         for name in ("detector", "file")
     )
-    assert [each["score"] for each in one] == pytest.approx(
-        [each["score"] for each in other], abs=1e-4
-    )
+    assert [x["score"] for x in one] == pytest.approx([x["score"] for x in other], abs=1e-4)
     assert len(one) > 0
 
 

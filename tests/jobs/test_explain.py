@@ -137,9 +137,7 @@ def test_way_that_ends_in_the_first_stage_has_no_proposal(folder: Path, tmp_path
     assert explanation.picture().size == (320, 240)
 
 
-def test_suppressor_is_followed_in_place_of_what_it_suppressed(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_suppressor_is_followed_in_place_of_the_suppressed(folder: Path, tmp_path: Path) -> None:
     overrides = ["MODEL.CENTERNET.NMS_TH_TEST", "0.01"]
     predictor = centernet2.load_predictor(folder / "model.pth", overrides, device="cpu")
     photo = folder / "photos" / "0.png"

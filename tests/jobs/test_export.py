@@ -55,9 +55,7 @@ from tests.helpers.training import write_blocks
         ),
     ],
 )  # fmt: skip
-def test_options_are_checked_before_the_work(
-    tmp_path: Path, options: dict[str, Any], message: str
-) -> None:
+def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     if "output" in options:
         options = {**options, "output": tmp_path / options["output"]}
     with pytest.raises((ValueError, OSError), match=message):

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 import centernet2
-from centernet2.builders.detector.loading import load_model
 
 SIZE = (90, 150)  # height and width
 OPTIONS = {
@@ -95,13 +94,3 @@ def test_channel_order_of_the_input() -> None:
         mean, std = config["MODEL.PIXEL_MEAN"], config["MODEL.PIXEL_STD"]
         expected = [((255 if i == position else 0) - mean[i]) / std[i] for i in range(3)]
         assert values.tolist() == pytest.approx(expected)
-
-
-def test_largest_model_tests_at_1560() -> None:
-    config = centernet2.load_config("CenterNet2_R2-101-DCN-BiFPN_4x+4x_1560_ST")
-    assert (config["INPUT.TEST_INPUT_TYPE"], config["INPUT.TEST_SIZE"]) == ("square", 1560)
-
-
-def test_unknown_published_model_is_named() -> None:
-    with pytest.raises(ValueError, match="there is no published model 'nothing'"):
-        load_model("zoo:nothing")

@@ -103,7 +103,5 @@ def test_data_without_masks_are_refused(data: Path, tmp_path: Path) -> None:
         del annotation["segmentation"]
     for split in ("train", "val"):
         (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
-    with pytest.raises(
-        ValueError, match=r"instances_train.json: no object has a mask .* MODEL.MASK_ON"
-    ):
+    with pytest.raises(ValueError, match=r"train.json: no object has a mask .* MODEL.MASK_ON"):
         train(tmp_path, tmp_path / "output", 2)

@@ -41,16 +41,12 @@ def test_chosen_images_are_listed_drawn_and_labeled(
     assert Image.open(output / "images_1.jpg").size[0] > 900
     tasks = json.loads((output / "label_studio.json").read_text())
     names = [Path(path).name for path in paths]
-    assert [each["data"]["image"] for each in tasks] == [
-        f"/data/local-files/?d={name}" for name in names
-    ]
+    assert [x["data"]["image"] for x in tasks] == [f"/data/local-files/?d={name}" for name in names]
     coco = json.loads((output / "coco.json").read_text())
     assert [each["file_name"] for each in coco["images"]] == names
 
 
-def test_labels_are_the_detections_that_are_shown(
-    detector: Path, pool: Path, tmp_path: Path
-) -> None:
+def test_labels_are_the_detections_of_a_page(detector: Path, pool: Path, tmp_path: Path) -> None:
     output = tmp_path / "next"
     shown, checkpoint = tmp_path / "shown.pth", load_checkpoint(detector)
     info = replace(checkpoint.info, score_thresholds=(0.0, 1.0))

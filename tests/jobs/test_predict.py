@@ -177,9 +177,7 @@ def test_own_pictures_are_not_predicted_again(
     assert "objects at the score threshold 0" in caplog.text
 
 
-def test_highest_score_is_said_if_nothing_is_found(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_highest_score_if_nothing_is_found(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     highest = max(each["score"] for each in detections(folder, weights=folder / "ours.pth"))
     with caplog.at_level(logging.INFO):
         predict(

@@ -19,9 +19,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("teacher") / "model.pth", ("block",))
 
 
-def test_annotations_come_from_teacher_detections(
-    teacher: Path, data: Path, tmp_path: Path
-) -> None:
+def test_annotations_are_teacher_detections(teacher: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "pseudo.json"
     counts = pseudo_label(
         weights=teacher, images=data / "images", output=output, score=0.0, device="cpu"
@@ -29,9 +27,7 @@ def test_annotations_come_from_teacher_detections(
     content = json.loads(output.read_text())
     assert counts == {"block": len(content["annotations"])} and counts["block"] > 0
     assert [image["file_name"] for image in content["images"]] == [f"{i}.png" for i in range(1, 5)]
-    assert [each["id"] for each in content["annotations"]] == [
-        *range(1, len(content["annotations"]) + 1)
-    ]
+    assert [a["id"] for a in content["annotations"]] == [*range(1, len(content["annotations"]) + 1)]
     best = max(content["annotations"], key=lambda each: each["score"])
     image = content["images"][best["image_id"] - 1]
     predictor = centernet2.load_predictor(teacher, device="cpu")
@@ -42,9 +38,7 @@ def test_annotations_come_from_teacher_detections(
     )
 
 
-def test_student_trains_on_labels_and_pseudo_labels(
-    teacher: Path, data: Path, tmp_path: Path
-) -> None:
+def test_student_trains_on_both_kinds_of_labels(teacher: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "pseudo.json"
     pseudo_label(weights=teacher, images=data / "images", output=output, score=0.0, device="cpu")
     labeled = data / "annotations" / "instances_train.json"
@@ -57,9 +51,7 @@ def test_student_trains_on_labels_and_pseudo_labels(
     assert "bbox/AP/block" in metrics
 
 
-def test_high_threshold_leaves_images_without_labels(
-    teacher: Path, data: Path, tmp_path: Path
-) -> None:
+def test_high_threshold_leaves_images_unlabelled(teacher: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "pseudo.json"
     counts = pseudo_label(
         weights=teacher, images=data / "images", output=output, score=1.0, device="cpu"

@@ -53,9 +53,7 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         serve(weights="missing.pth")
 
 
-def test_file_whose_runtime_is_missing_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_runtime_of_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.xml", "model.bin"):
         (tmp_path / name).touch()
     monkeypatch.setitem(sys.modules, "openvino", None)

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 import centernet2
 from centernet2 import cli
-from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from centernet2.checkpoint import load_checkpoint
 from centernet2.evaluation.curves import choose_threshold, curve_of
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.threshold import threshold
 from centernet2.report.tables import thresholds_table
-from centernet2.structures import ModelInfo
 from tests.helpers.data import renumber
 from tests.helpers.jobs import save_untrained, write_divided_run
 from tests.helpers.training import write_blocks
@@ -42,14 +40,7 @@ def folder(tmp_path: Path) -> Path:
         for i, score in ((1, 0.9), (3, 0.6), (2, 0.3))
     ]
     (tmp_path / "predictions.json").write_text(json.dumps(detections))
-    torch.manual_seed(0)
-    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "2", "MODEL.CENTERNET.NUM_CLASSES", "2"]
-    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
-    config = centernet2.load_config("CenterNet2_R18_small", [*classes, *thresholds])
-    info = ModelInfo(class_names=("cat", "dog"), config=config.to_yaml(), config_name="small")
-    save_checkpoint(
-        tmp_path / "model.pth", Checkpoint(centernet2.build_model(config).state_dict(), info, 1, {})
-    )
+    save_untrained(tmp_path / "model.pth")
     return tmp_path
 
 
@@ -98,11 +89,8 @@ def test_unreachable_precision_or_recall() -> None:
     precise = choose_threshold(curve, precision=0.9, recall=None, otherwise=0.5)
     complete = choose_threshold(curve, precision=None, recall=0.9, otherwise=0.5)
     assert (precise.threshold, complete.threshold, precise.reached, complete.reached) == (
-        0.7,
-        0.7,
-        False,
-        False,
-    )
+        0.7, 0.7, False, False,
+    )  # fmt: skip
     assert (precise.goal, complete.goal) == ("precision 90 %", "recall 90 %")
     console = Console(width=130, record=True, file=io.StringIO())
     console.print(thresholds_table({"cat": precise}))
@@ -125,9 +113,7 @@ def test_checkpoint_has_a_name_that_is_read(folder: Path, name: str) -> None:
         threshold(folder / "model.pth", data=folder, output=folder / name)
 
 
-def test_class_without_right_detection_is_named(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_class_without_detections_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     predictions = folder / "predictions.json"
     predictions.write_text(json.dumps(json.loads(predictions.read_text())[1:2]))
     threshold(folder / "model.pth", data=folder, predictions=predictions)
@@ -166,9 +152,7 @@ def test_wrong_options_are_named(folder: Path) -> None:
     options = {"data": folder, "predictions": folder / "predictions.json"}
     with pytest.raises(ValueError, match="exclude each other"):
         threshold(folder / "model.pth", precision=0.5, recall=0.5, **options)
-    with pytest.raises(
-        ValueError, match=r"--recall is 90; give a number above 0, up to 1: 0.9 is 90 %"
-    ):
+    with pytest.raises(ValueError, match=r"--recall is 90; give a number .* up to 1: 0.9 is 90 %"):
         threshold(folder / "model.pth", recall=90, **options)
     with pytest.raises(ValueError, match="--device would have no effect"):
         threshold(folder / "model.pth", device="cpu", **options)
@@ -220,9 +204,7 @@ def test_skipped_images_are_left_out(folder: Path, capsys: pytest.CaptureFixture
         threshold(folder / "model.pth", data=folder, predictions=folder / "model.pth")
 
 
-def test_scores_are_calibrated_in_the_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoint_calibrates_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_blocks(tmp_path / "data")
     weights, calibrated = save_untrained(tmp_path / "model.pth", ("block",)), tmp_path / "new.pth"
     words = ["threshold", str(weights), "--data", str(data), "--output", str(calibrated)]

@@ -25,9 +25,7 @@ def metrics_of(checkpoint: Path) -> dict[str, float]:
     return metrics
 
 
-def test_missing_validation_image_is_said_and_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_validation_image_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_blocks(tmp_path)
     path = folder / "annotations" / "instances_val.json"
     content = json.loads(path.read_text())
@@ -81,10 +79,7 @@ def test_model_is_kept_if_the_evaluation_fails(
 
 
 def test_failed_evaluation_between_steps_is_said(
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
 

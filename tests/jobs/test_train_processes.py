@@ -53,6 +53,14 @@ def lines(output: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def wait_for_steps(job: subprocess.Popen[str], output: Path) -> None:
+    """Wait for the second line of metrics of a training run."""
+    deadline = time.monotonic() + 300
+    while len(lines(output)) < 2 and time.monotonic() < deadline:
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.5)
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
     """Equal losses, weights and metrics for one global batch."""
@@ -75,10 +83,7 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sharded_training_equals_one_process(
-    data: Path,
-    tmp_path: Path,
-) -> None:
+def test_sharded_training_equals_one_process(data: Path, tmp_path: Path) -> None:
     """FSDP on two processes, stopped and resumed, against one process.
 
     Every part of a checkpoint is exchangeable.
@@ -114,10 +119,7 @@ def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
     job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000", "SOLVER.CHECKPOINT_PERIOD", "1000000",
         "DATALOADER.NUM_WORKERS", "1",
     )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
-        assert job.poll() is None, job.communicate()[0]
-        time.sleep(0.5)
+    wait_for_steps(job, tmp_path)
     os.killpg(job.pid, signal.SIGTERM)
     text, _ = job.communicate(timeout=120)
     assert job.returncode == ExitCode.INTERRUPTED, text
@@ -129,10 +131,7 @@ def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
 def test_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
     job = start(data, tmp_path, "SOLVER.MAX_ITER", "1000000")
-    deadline = time.monotonic() + 300
-    while len(lines(tmp_path)) < 2 and time.monotonic() < deadline:
-        assert job.poll() is None, job.communicate()[0]
-        time.sleep(1)
+    wait_for_steps(job, tmp_path)
     workers = [
         int(pid) for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
     ]

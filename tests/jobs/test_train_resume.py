@@ -87,16 +87,11 @@ def test_all_training_options_together_resume(data: Path, tmp_path: Path) -> Non
     )
     files = {path.name for path in (tmp_path / "whole").glob("*.pth")}
     assert files == {
-        "model_0000004.pth",
-        "model_best.pth",
-        "model_final.pth",
-        "model_final_ema.pth",
-    }
+        "model_0000004.pth", "model_best.pth", "model_final.pth", "model_final_ema.pth",
+    }  # fmt: skip
 
 
-def test_earlier_run_is_moved_as_a_whole(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_earlier_run_is_moved(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def content(folder: Path) -> dict[str, bytes]:
         return {
             str(path.relative_to(folder)): path.read_bytes()
@@ -288,9 +283,7 @@ def test_signal_in_evaluation_resumes_with_evaluation(
             torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "parts")
         )
         assert whole["iteration"] == parts["iteration"]
-        assert all(
-            torch.equal(tensor, parts["model"][key]) for key, tensor in whole["model"].items()
-        )
+        assert all(torch.equal(value, parts["model"][key]) for key, value in whole["model"].items())
     evaluations = [
         [
             line

@@ -128,9 +128,7 @@ def test_compiled_convolutions_stay_channels_last() -> None:
     called: list[str] = []
 
     def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
-        called.extend(
-            str(node.target) for node in graph.graph.nodes if "conv2d" in str(node.target)
-        )
+        called.extend(str(n.target) for n in graph.graph.nodes if "conv2d" in str(n.target))
         return graph
 
     def tower(x: Tensor) -> Tensor:

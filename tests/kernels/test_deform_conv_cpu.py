@@ -118,9 +118,7 @@ def test_bfloat16() -> None:
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), ours(inputs, geometry), rtol=0.05, atol=0.15)
     out.float().sum().backward()
-    assert all(
-        value.grad is not None and torch.isfinite(value.grad).all() for value in half.values()
-    )
+    assert all(x.grad is not None and torch.isfinite(x.grad).all() for x in half.values())
 
 
 def test_inputs_without_gradients() -> None:

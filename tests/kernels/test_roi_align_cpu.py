@@ -40,9 +40,7 @@ def make_rois(count: int, images: int, height: float, width: float) -> Tensor:
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
 @pytest.mark.parametrize(("h", "w"), [(25, 38), (3, 1), (1, 1)])
-def test_equals_torchvision_with_gradients(
-    h: int, w: int, sampling_ratio: int, aligned: bool
-) -> None:
+def test_gradients_equal_torchvision(h: int, w: int, sampling_ratio: int, aligned: bool) -> None:
     feature = torch.randn(
         2, 5, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(h)
     )

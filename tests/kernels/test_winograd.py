@@ -73,23 +73,16 @@ def test_rounding_stays_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "stride", "padding", "dilation", "groups", "expected"),
-    [
-        ((4, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1, True),
-        ((4, 4, 1, 1), (1, 1), (0, 0), (1, 1), 1, False),
-        ((4, 4, 3, 3), (2, 2), (1, 1), (1, 1), 1, False),
-        ((4, 4, 3, 3), (1, 1), (0, 0), (1, 1), 1, False),
-        ((4, 4, 3, 3), (1, 1), (1, 1), (2, 2), 1, False),
-        ((4, 2, 3, 3), (1, 1), (1, 1), (1, 1), 2, False),
-        ((4, 4, 5, 3), (1, 1), (1, 1), (1, 1), 1, False),
+    ("weight", "geometry", "expected"),
+    [  # the geometry: stride, padding and dilation, two numbers each, and groups
+        ((4, 4, 3, 3), [1, 1, 1, 1, 1, 1, 1], True),
+        ((4, 4, 1, 1), [1, 1, 0, 0, 1, 1, 1], False),
+        ((4, 4, 3, 3), [2, 2, 1, 1, 1, 1, 1], False),
+        ((4, 4, 3, 3), [1, 1, 0, 0, 1, 1, 1], False),
+        ((4, 4, 3, 3), [1, 1, 1, 1, 2, 2, 1], False),
+        ((4, 2, 3, 3), [1, 1, 1, 1, 1, 1, 2], False),
+        ((4, 4, 5, 3), [1, 1, 1, 1, 1, 1, 1], False),
     ],
 )
-def test_supported_geometries(
-    weight: tuple[int, ...],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    expected: bool,
-) -> None:
-    assert winograd.applies(torch.empty(weight), [*stride, *padding, *dilation, groups]) is expected
+def test_supported_geometries(weight: tuple[int, ...], geometry: list[int], expected: bool) -> None:
+    assert winograd.applies(torch.empty(weight), geometry) is expected

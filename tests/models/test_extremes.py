@@ -50,9 +50,7 @@ def test_gradients_are_finite_and_complete(kind: str, counts: tuple[int, int]) -
     model = detector(kind)
     images = [torch.randint(256, (3, 96, 96), dtype=torch.uint8) for _ in counts]
     losses = model(images, [objects(count) for count in counts])
-    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), (
-        losses
-    )
+    assert isinstance(losses, dict) and all(x.isfinite() for x in losses.values()), losses
     torch.stack(list(losses.values())).sum().backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -72,8 +70,6 @@ def test_objects_without_extent_at_border(kind: str) -> None:
         "masks": torch.zeros(4, 96, 96, dtype=torch.bool),
     }
     losses = model([torch.zeros(3, 96, 96, dtype=torch.uint8)], [target])
-    assert isinstance(losses, dict) and all(torch.isfinite(loss) for loss in losses.values()), (
-        losses
-    )
+    assert isinstance(losses, dict) and all(x.isfinite() for x in losses.values()), losses
     torch.stack(list(losses.values())).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

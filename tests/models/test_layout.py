@@ -115,7 +115,5 @@ def test_only_layers_use_lower_precision(kind: str) -> None:
     # sampling positions keep full precision
     assert seen["deformable"] <= {torch.bfloat16}
     assert {loss.dtype for loss in losses.values()} | set(proposed) == {torch.float32}
-    assert {each[key].dtype for each in detections for key in ("boxes", "scores")} == {
-        torch.float32
-    }
+    assert {d[key].dtype for d in detections for key in ("boxes", "scores")} == {torch.float32}
     assert not formats.inexact

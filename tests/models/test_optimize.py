@@ -44,6 +44,7 @@ TIMM_NETWORKS = (
 )  # fmt: skip
 WITHOUT_BATCH_NORM = TIMM_NETWORKS[-3:]
 QUICK_NETWORKS = ("efficientnet_b0", "mobilenetv3_small_050", "convnext_atto")
+OTHER_NETWORKS = sorted(set(TIMM_NETWORKS) - set(QUICK_NETWORKS))
 NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)
 
 
@@ -51,7 +52,7 @@ def fused_count(model: Detector) -> tuple[int, int]:
     """How many norms are fused, and how many are left, where outputs do not change."""
     generator = torch.Generator().manual_seed(0)
     for layer in model.modules():
-        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)):
+        if isinstance(layer, NORMS):
             for name, low, high in (
                 ("weight", 0.5, 1.5),
                 ("bias", -0.1, 0.1),
@@ -82,10 +83,13 @@ def test_optimized_networks_keep_outputs(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in QUICK_NETWORKS else pytest.mark.slow) for n in TIMM_NETWORKS],
+    ("name", "norm"),
+    [
+        *((name, norm) for name in QUICK_NETWORKS for norm in ("BN", "FrozenBN")),
+        *(pytest.param(name, "BN", marks=pytest.mark.slow) for name in OTHER_NETWORKS),
+        *(pytest.param(name, "FrozenBN", marks=pytest.mark.long) for name in OTHER_NETWORKS),
+    ],
 )
-@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
 def test_norms_of_timm_networks_are_fused(name: str, norm: str) -> None:
     options = [
         "MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME", name,
@@ -144,15 +148,11 @@ def test_optimized_models_are_not_trained_saved_or_optimized_again(tmp_path: Pat
     assert not model.training and not model.eval().training
     uses = {
         "trained": (model.train, partial(model, images, targets)),
-        "saved": (
-            model.state_dict,
-            partial(centernet2.export_reference_checkpoint, model, tmp_path / "model.pth"),
-        ),
-        "optimized": (
-            partial(centernet2.optimize_for_inference, model, dtype="bf16"),
-            partial(centernet2.optimize_for_training, model),
-        ),
-    }
+        "saved": (model.state_dict,
+                  partial(centernet2.export_reference_checkpoint, model, tmp_path / "model.pth")),
+        "optimized": (partial(centernet2.optimize_for_inference, model, dtype="bf16"),
+                      partial(centernet2.optimize_for_training, model)),
+    }  # fmt: skip
     for word, calls in uses.items():
         for call in calls:
             with pytest.raises(RuntimeError, match=f"can no longer be {word}: load it again"):

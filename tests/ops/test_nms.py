@@ -9,9 +9,7 @@ from tests.helpers.boxes import crowd, kept
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.6, 0.7, 0.9])
 @pytest.mark.parametrize(("count", "classes"), [(1, 1), (255, 1), (900, 1), (900, 7)])
-def test_plain_tensor_operations_equal_torchvision(
-    count: int, classes: int, threshold: float
-) -> None:
+def test_tensor_operations_equal_torchvision(count: int, classes: int, threshold: float) -> None:
     boxes, scores, labels = crowd(count, classes=classes, ties=True)
     assert torch.equal(greedy_nms(boxes, labels, threshold), kept(boxes, scores, labels, threshold))
 

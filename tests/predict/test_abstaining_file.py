@@ -54,9 +54,7 @@ def exported(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> RunGraph:
     return graph
 
 
-def test_file_detects_what_the_detector_does(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_detects_as_the_detector(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(detector, monkeypatch)
     file = Predictor(AbstainingFile(Path("model.onnx")), batch_size=2)
     checkpoint = Predictor(AbstainingDetector(detector), batch_size=2)

@@ -58,8 +58,7 @@ def explained(cut: Cut | None) -> PointExplanation:
 
 
 @pytest.mark.parametrize(
-    "cut",
-    [None, SUPPRESSED, *(Cut(rule, 0.2, 0.25) for rule in get_args(Rule) if rule != "NMS")],
+    "cut", [None, SUPPRESSED, *(Cut(rule, 0.2, 0.25) for rule in get_args(Rule) if rule != "NMS")]
 )
 def test_both_languages_give_the_same_numbers(cut: Cut | None) -> None:
     both = [
@@ -88,9 +87,7 @@ def test_sentence_of_a_suppressed_place() -> None:
     ("threshold", "rival"),
     [(0.25, "detection 3"), (0.5, "detection 3 (below the threshold of those shown)")],
 )
-def test_sentence_names_a_suppressor_that_is_not_shown_as_such(
-    threshold: float, rival: str
-) -> None:
+def test_sentence_tells_which_suppressor_is_not_shown(threshold: float, rival: str) -> None:
     whole = explained(None)
     (path,) = whole.record.proposals
     bird = ClassStep(2, 0.01, 0.1, BOX, Cut("NMS", 0.71, 0.5, Rival(BOX, 0.3, 3)), None)

@@ -66,9 +66,7 @@ def test_images_of_other_sizes_are_named_and_left_out(
         predictor(monkeypatch, "fixed.onnx")(np.zeros((9, 9, 3), np.uint8))
 
 
-def test_film_of_another_size_is_named_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_film_of_other_size_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[str] = []
     film = write_film(tmp_path / "film.mp4", size=(96, 64))
     found = predictor(monkeypatch, "fixed.onnx").stream(

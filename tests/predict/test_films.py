@@ -75,10 +75,7 @@ def test_written_film_has_rate_frames_and_mark(tmp_path: Path, rate: Fraction) -
 )
 def test_sound_is_kept(tmp_path: Path, suffix: str, codec: str, expected: str) -> None:
     path = write_film(tmp_path / f"a{suffix}", 50, sound=codec)
-    with (
-        Film(source(path)) as film,
-        FilmWriter(tmp_path / "b", film.rate, source(path)) as writer,
-    ):
+    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate, source(path)) as writer:
         for frame in film.frames():
             writer.write(*frame)
     ((name, seconds),) = sound_of(tmp_path / "b.mp4")

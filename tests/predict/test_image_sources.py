@@ -89,6 +89,40 @@ def test_tensor_in_any_order_of_memory_is_an_image(pixels: np.ndarray) -> None:
     assert np.array_equal(as_image(tensor.permute(2, 1, 0)), as_image(pixels.transpose(1, 0, 2)))
 
 
+def test_gray_images_get_three_channels(pixels: np.ndarray) -> None:
+    gray = pixels[..., 0]
+    expected = np.stack([gray] * 3, axis=2)
+    for source in (gray, gray[..., None], torch.tensor(gray)[None], Image.fromarray(gray)):
+        assert np.array_equal(as_image(source), expected)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "L", "LA", "P", "1", "RGBA", "CMYK"])
+def test_pillow_images_equal_their_files(tmp_path: Path, pixels: np.ndarray, mode: str) -> None:
+    if mode.startswith("I"):
+        values = np.linspace(0, 65535, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+        image = Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.int32))
+    else:
+        image = Image.fromarray(pixels).convert(mode)
+    assert image.mode == mode
+    path = tmp_path / "a.tif"
+    image.save(path)
+    for source in (image, Image.open(path)):
+        assert np.array_equal(as_image(source), as_image(path))
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_are_scaled_alike_everywhere(tmp_path: Path, order: str) -> None:
+    gray = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH)).astype(order)
+    expected = np.stack([(gray / 257).round().astype(np.uint8)] * 3, axis=2)
+    for path in (tmp_path / "a.png", tmp_path / "a.tif"):
+        Image.fromarray(gray.astype(np.uint16)).save(path)
+        for source in (path, path.read_bytes(), Image.open(path)):
+            assert np.array_equal(as_image(source), expected), (path.name, type(source))
+    channels = torch.from_numpy(gray.astype(np.uint16))[None]
+    for pixels in (gray, gray[..., None], np.stack([gray] * 3, axis=-1), channels):
+        assert np.array_equal(as_image(pixels), expected)
+
+
 def test_content_of_a_file_is_decoded(path: Path, tmp_path: Path, pixels: np.ndarray) -> None:
     content, archive = path.read_bytes(), tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -98,7 +132,8 @@ def test_content_of_a_file_is_decoded(path: Path, tmp_path: Path, pixels: np.nda
         sources: list[Any] = [
             io.BytesIO(content), opened, member, zipfile.Path(archive) / "a.png", content,
             bytearray(content), memoryview(content), path, str(path), np.str_(path),
-            PathLike(str(path)), PathLike(os.fsencode(path)), Picture(pixels),
+            PathLike(str(path)), PathLike(os.fsencode(path)), Picture(pixels), Image.open(path),
+            np.insert(pixels, 3, 255, axis=2),  # opaque
         ]  # fmt: skip
         for source in sources:
             assert np.array_equal(as_image(source), expected), type(source)
@@ -117,6 +152,14 @@ def test_files_that_give_no_content_are_refused(path: Path, tmp_path: Path) -> N
         as_image(io.BytesIO())
     with pytest.raises(ValueError, match="BytesIO: not a readable image"):
         as_image(io.BytesIO(b"no image"))
+
+
+def test_truncated_picture_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"a\.jpg: not a readable image"):
+        as_image(Image.open(path))
 
 
 def test_folder_and_empty_path_are_refused(tmp_path: Path) -> None:
@@ -150,6 +193,33 @@ TENSOR = torch.from_numpy(FLOATS).permute(2, 0, 1)
 def test_other_pixels_are_refused_with_their_conversion(source: Any, advice: str) -> None:
     with pytest.raises(ValueError, match=re.escape(advice)):
         as_image(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [np.zeros((5, 6, 3)), np.zeros((5, 6, 2), np.uint8), np.zeros((0, 6, 3), np.uint8),
+     np.zeros(5, np.uint8), torch.zeros(5, 6, dtype=torch.uint8)],
+)  # fmt: skip
+def test_error_describes_wrong_arrays(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"uint8 .*not (float64|uint8) \["):
+        as_image(source)
+
+
+def test_pixels_without_a_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="floating-point pixels have no defined range"):
+        as_image(Image.new("F", (WIDTH, HEIGHT)))
+    with pytest.raises(ValueError, match=r"\[0, 5, 3\]"):
+        as_image(Image.new("L", (5, 0)))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 9), (0, 65536), (0, 255), (7, 90)])
+def test_other_pixels_of_32_bits_are_refused(tmp_path: Path, low: int, high: int) -> None:
+    values = np.linspace(low, high, HEIGHT * WIDTH).round().reshape(HEIGHT, WIDTH)
+    image = Image.fromarray(values.astype(np.int32))
+    image.save(tmp_path / "a.tif")
+    for source in (image, tmp_path / "a.tif"):
+        with pytest.raises(ValueError, match=f"from {low} to {high} have no defined range"):
+            as_image(source)
 
 
 def test_the_advised_conversion_works() -> None:

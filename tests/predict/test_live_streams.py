@@ -82,9 +82,7 @@ def test_waits_between_connections_grow() -> None:
     assert 1 < len(waits) < 6
 
 
-def test_camera_that_is_pulled_out_and_exchanged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_camera_that_is_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file stands in for the device: its pictures come, it ends, and it is opened again."""
     monkeypatch.setitem(CAMERAS, sys.platform, (f"{tmp_path}/video{{number}}", "mjpeg"))
     device = tmp_path / "video7"

@@ -40,16 +40,10 @@ def names_below(folder: Path) -> list[str]:
 def test_every_kind_is_written(tmp_path: Path) -> None:
     write(tmp_path, [make_prediction()], *KINDS)
     assert names_below(tmp_path) == [
-        "00000_scene.png",
-        "coco.json",
-        "crops/cat/00000_scene_1.jpg",
-        "crops/dog/00000_scene_0.jpg",
-        "crops/dog/00000_scene_2.jpg",
-        "detections.csv",
-        "labels/00000_scene.txt",
-        "labels/data.yaml",
-        "predictions.json",
-    ]
+        "00000_scene.png", "coco.json", "crops/cat/00000_scene_1.jpg",
+        "crops/dog/00000_scene_0.jpg", "crops/dog/00000_scene_2.jpg", "detections.csv",
+        "labels/00000_scene.txt", "labels/data.yaml", "predictions.json",
+    ]  # fmt: skip
     write_again = writable_folder(
         tmp_path, "--output", command="predict", files=earlier_files(tmp_path)
     )
@@ -70,9 +64,7 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, name: str) -> None:
         writable_folder(tmp_path, "--output", command="predict", files=earlier_files(tmp_path))
 
 
-def test_files_of_an_earlier_run_are_moved(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_of_earlier_runs_are_moved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those of others and inputs stay; labels may have been corrected."""
     write(tmp_path, [make_prediction(), make_prediction()], *KINDS)
     Image.new("RGB", (8, 8)).save(tmp_path / "00007_mine.png")

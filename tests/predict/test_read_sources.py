@@ -39,9 +39,7 @@ def send(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
 
 
-def test_image_from_anywhere_has_the_same_pixels(
-    photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_from_anywhere_is_the_same(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("aiohttp", reason="addresses need fsspec[http], the extra [remote]")
     (photo.parent / "list.txt").write_text("a.png")
     send(photo.read_bytes(), monkeypatch)
@@ -83,9 +81,7 @@ def test_bad_files_are_named_and_skipped(photo: Path) -> None:
     assert "b.png: not a readable image" in errors[0] and "gone.png" in errors[1]
 
 
-def test_film_from_anywhere_has_the_same_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_film_from_anywhere_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_av()
     film = write_film(tmp_path / "a.mkv")
     send(film.read_bytes(), monkeypatch)

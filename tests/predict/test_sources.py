@@ -123,43 +123,21 @@ def test_nothing_is_named(folder: Path, word: str) -> None:
         find_sources(["a.PNG", word])
 
 
-@pytest.fixture
-def pixels() -> np.ndarray:
-    return np.zeros((30, 40, 3), np.uint8)
-
-
-def save(folder: Path, name: str, pixels: np.ndarray) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def test_find_images_takes_addresses_and_each_file_once(
-    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(tmp_path, "a.png", pixels)
-    monkeypatch.chdir(tmp_path)
-    assert find_images(["a.png", str(path), "./a.png"]) == [Path("a.png")]
+def test_find_images_takes_addresses_and_each_file_once(folder: Path) -> None:
+    assert find_images(["a.PNG", str(folder / "a.PNG"), "./a.PNG"]) == [Path("a.PNG")]
+    assert find_images([str(folder / "**/*.jpg"), "a.PNG"]) == [
+        folder / "deep/b.jpg",
+        Path("a.PNG"),
+    ]
     assert find_images(["memory://a.png"]) == [Path("memory://a.png")]
     with pytest.raises(FileNotFoundError, match="an empty name is given"):
         find_images([""])
 
 
-def test_find_images_in_folders_and_patterns(tmp_path: Path, pixels: np.ndarray) -> None:
-    a, b = save(tmp_path, "a.PNG", pixels), save(tmp_path, "deep/b.jpg", pixels)
-    (tmp_path / "notes.txt").write_text("no image")
-    assert find_images([tmp_path]) == [a, b]
-    assert find_images([str(tmp_path / "**/*.jpg"), b, a]) == [b, a]
-    # a named file is accepted: reading it reports an error
-    assert find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
-    (tmp_path / "empty").mkdir()
-    os.mkfifo(tmp_path / "pipe.png")
+def test_pipe_is_no_image(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
     with pytest.raises(FileNotFoundError, match="no image found; it is not a regular file"):
-        find_images([tmp_path / "pipe.png"])
-    for nothing in (tmp_path / "empty", tmp_path / "absent.jpg", tmp_path / "*.bmp"):
-        with pytest.raises(FileNotFoundError, match="no image found"):
-            find_images([a, nothing])
+        find_images([folder / "pipe.png"])
 
 
 def test_single_path_in_place_of_a_list_is_refused(tmp_path: Path) -> None:

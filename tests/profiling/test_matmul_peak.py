@@ -8,9 +8,7 @@ from centernet2.profiling.matmul_peak import measure_peak
 from centernet2.profiling.records import Peak
 
 
-def test_peak_is_the_best_of_fast_sizes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_peak_is_the_best_of_fast_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {16: 0.01, 32: 0.01, 64: 1.0, 128: 1e-9}
     monkeypatch.setattr(matmul_peak, "SIDES", tuple(seconds))
     monkeypatch.setattr(matmul_peak, "_product_seconds", lambda side, *_: seconds[side])

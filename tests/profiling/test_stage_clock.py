@@ -88,9 +88,7 @@ def test_stages_of_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds == expected
 
 
-def test_device_is_synchronized_after_each_stage(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_device_is_synchronized_after_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[torch.device] = []
     monkeypatch.setattr(stage_clock, "synchronize", waited.append)
     model = build("one-stage").eval()

@@ -75,9 +75,7 @@ def test_page_without_detections(tmp_path: Path) -> None:
     assert "None." in path.read_text()
 
 
-def test_report_of_model_and_of_predictions(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_report_of_model_and_predictions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_noise_data(tmp_path)
     torch.manual_seed(0)
     classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
@@ -88,11 +86,8 @@ def test_report_of_model_and_of_predictions(
     record = json.loads((tmp_path / "report" / "report.json").read_text())
     assert record["metrics"]["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-4)
     assert [each["name"] for each in record["calibration"]] == [
-        "first stage",
-        "second stage",
-        "product",
-        "score",
-    ]
+        "first stage", "second stage", "product", "score",
+    ]  # fmt: skip
     assert list(record["first_stage"]) == ["50", "100", "256", "1000"]
     assert "First stage alone" in (tmp_path / "report" / "report.html").read_text()
 

@@ -65,9 +65,7 @@ OTHER_TYPES = [json.dumps(METADATA | {key: value}) for key, value in [
 @pytest.mark.parametrize(
     "metadata", [None, '{"class_names": [', "{}", "[]", "null", "3", *OTHER_TYPES]
 )
-def test_files_of_other_programs_and_releases_are_refused(
-    metadata: str | None, tmp_path: Path
-) -> None:
+def test_files_of_other_programs_are_refused(metadata: str | None, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.onnx was not written by .* export it again"):
         ExportedModel(write(tmp_path / "model.onnx", metadata))
 
@@ -86,7 +84,10 @@ def test_changed_calibration_is_named(calibration: object, tmp_path: Path) -> No
 
 def test_images_of_another_shape_are_refused_without_the_folder(file: Path) -> None:
     """The message is for clients of the service, too."""
-    with pytest.raises(ValueError, match=r"^model\.onnx takes uint8 images \[1, 3, 4, 6\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"^model\.onnx takes uint8 images \[1, 3, 4, 6\], not .*export without --size",
+    ):
         ExportedModel(file).run(np.zeros((1, 3, 9, 9), np.uint8))
 
 
@@ -201,8 +202,3 @@ def test_changed_bytes_of_a_reference_are_named(file: Path) -> None:
             assert "is damaged" in str(error)
             refused += 1
     assert refused > len(content) / 2
-
-
-def test_images_of_another_size_name_the_option(file: Path) -> None:
-    with pytest.raises(ValueError, match=r"\[1, 3, 4, 6\], not .*export without --size"):
-        ExportedModel(file).run(np.zeros((1, 3, 5, 6), np.uint8))

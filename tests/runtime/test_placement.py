@@ -66,17 +66,13 @@ def test_operators_that_fall_back_are_named(file: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_a_provider_that_takes_no_node_is_listed(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_provider_that_takes_no_node_is_listed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_onnxruntime({"Conv": CPU})
     monkeypatch.setattr(onnx_session, "import_runtime", lambda *_: fake)
     assert f"0 on {CUDA}, 1 on {CPU}" in doctor(file, providers=[CUDA])[1]
 
 
-def test_a_provider_that_cannot_start_is_refused(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_provider_that_cannot_start_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_onnxruntime({})
     fake.InferenceSession().get_providers = lambda: [CPU]  # as without the libraries of CUDA
     monkeypatch.setattr(onnx_session, "import_runtime", lambda *_: fake)

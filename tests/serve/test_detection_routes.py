@@ -235,9 +235,7 @@ def test_more_images_than_the_queue_holds_are_413() -> None:
         assert client.post("/detect", json=[as_base64(encode())] * 2).status_code == 200
 
 
-def test_images_at_addresses_are_counted_first_and_fetched_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_addresses_are_counted_first_and_fetched_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     service, fetched = make_service(options=ServiceOptions(Limits(max_queue=2, timeout=0.3))), []
 
     async def fetch(url: str) -> bytes:

@@ -88,9 +88,7 @@ def test_non_finite_loss_is_noticed() -> None:
     assert torch.equal(weights(model), before)
 
 
-def test_skipped_steps_are_counted_and_recorded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_skipped_steps_are_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=4)
     with caplog.at_level(logging.WARNING):
         train(guard, bad={0, 1, 3, 5}, stop=6)

@@ -32,10 +32,7 @@ def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], l
     }  # fmt: skip
     names = {parameter: name for name, parameter in network.named_parameters()}
     groups = parameter_groups(network, **{**options, **changes})
-    return {
-        (group["lr"], group["weight_decay"]): [names[p] for p in group["params"]]
-        for group in groups
-    }
+    return {(g["lr"], g["weight_decay"]): [names[p] for p in g["params"]] for g in groups}
 
 
 def test_normalization_layers_have_own_weight_decay() -> None:

@@ -11,12 +11,7 @@ import torch
 
 from centernet2.threads import ProcessorTime
 from centernet2.training import slow_steps
-from centernet2.training.slow_steps import (
-    WARM_UP_STEPS,
-    WINDOW,
-    SlowSteps,
-    run_time,
-)
+from centernet2.training.slow_steps import WARM_UP_STEPS, WINDOW, SlowSteps, run_time
 from centernet2.training.step import FinishedStep
 
 FIRST = WARM_UP_STEPS + WINDOW

@@ -26,9 +26,7 @@ class Simulation:
         self.optimizer = sgd(
             [{"params": [parameter], "lr": 1.0}], lr=1.0, momentum=0.0, nesterov=False
         )
-        self.schedule: Schedule = Schedule(
-            self.optimizer, partial(cosine, max_iter=LENGTH, end=0.0)
-        )
+        self.schedule = Schedule(self.optimizer, partial(cosine, max_iter=LENGTH, end=0.0))
         self.budget = TimeBudget(
             seconds, self.schedule, length=LENGTH, started=started, period=20,
             clock=lambda: self.now,

@@ -246,9 +246,7 @@ def test_failing_writer_does_not_end_training(
     assert "written to fake (RuntimeError: server gone: 503)" in warnings[1]
 
 
-def test_log_leaves_single_classes_out(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_log_leaves_single_classes_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     LogWriter().write(
         {"iteration": 4, "eval/bbox/AP": 1.0, "eval/ema/bbox/AP": 2.0, "eval/ema/bbox/AP/cat": 3.0}

@@ -105,9 +105,7 @@ def test_broken_connection_is_retried(server: Server, cache: Path) -> None:
     assert server.requests == ["all", f"bytes={FIRST_PART}-"]
 
 
-def test_interrupted_download_resumes(
-    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_resumes(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
     server.breaks = 1
     with pytest.raises(
@@ -134,14 +132,10 @@ def test_changed_file_is_refused(server: Server, cache: Path) -> None:
     assert fetch(path, *source(server)).read_bytes() == CONTENT
 
 
-def test_error_without_connection_names_the_path(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_without_network_names_the_path(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "RETRIES", 0)
     path = cache / "w.pth"
-    with pytest.raises(
-        DownloadError, match=rf"get http://page with a browser and put it at {path}"
-    ):
+    with pytest.raises(DownloadError, match=rf"get http://page with a .* and put it at {path}"):
         fetch(path, "http://127.0.0.1:9/w.pth", "http://page")
 
 
@@ -182,9 +176,7 @@ def test_published_model_is_loaded_whole() -> None:
         load_model("zoo:CenterNet-FPN_R50_1x", ["MODEL.CENTERNET.NUM_CLASSES", "7"])
 
 
-def test_published_model_with_batch_norm_becomes_fast(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_batch_norm_model_is_fast(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With batch normalization, its format depends on the mode in which it is placed."""
     options = ["MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"]
     config = centernet2.load_config("CenterNet2_R18_small", options)
@@ -204,9 +196,7 @@ def test_published_model_with_batch_norm_becomes_fast(
         assert weights and all(weight.is_contiguous(memory_format=last) for weight in weights)
 
 
-def test_detectron2_addresses_are_cached_files(
-    cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_detectron2_addresses_are_cached(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
     expected = cache / "ImageNetPretrained" / "MSRA" / "R-50.pkl"
     with pytest.raises(

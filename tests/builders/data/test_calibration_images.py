@@ -45,9 +45,7 @@ def test_unreadable_images_are_left_out(tmp_path: Path, caplog: pytest.LogCaptur
         assert heights(photos) == [56]
     assert "0.png" in caplog.text and "left out" in caplog.text
     (photos / "1.png").write_bytes(b"nothing")
-    with pytest.raises(
-        ImageError, match=r"no image for calibration in .*photos can be read \(.*png"
-    ):
+    with pytest.raises(ImageError, match=r"no image for calibration in .*photos can be read \("):
         find_calibration_images(photos)
 
 

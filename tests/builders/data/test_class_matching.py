@@ -50,9 +50,7 @@ def test_other_classes_are_said(dataset: DetectionDataset) -> None:
 def test_unknown_classes_can_be_left_out(dataset: DetectionDataset) -> None:
     """Detect all objects of the known classes perfectly."""
     for known_only, expected in ((False, 200 / 3), (True, 100)):
-        matched = match_classes(
-            ("cat", "ant"), dataset, owner="the detector", known_only=known_only
-        )
+        matched = match_classes(("cat", "ant"), dataset, owner="detector", known_only=known_only)
         assert matched.label_map is not None
         labels = matched.label_map.tolist()
         rows = [[i, *BOX, 0.9, label] for i in range(2) for label in labels]

@@ -70,9 +70,7 @@ def test_weights_of_another_network_are_refused() -> None:
         read_packaged("resnet18", path)
 
 
-def test_without_package_and_hub_the_message_names_the_package(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_package_and_hub_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise OSError("no connection")
 

@@ -29,9 +29,7 @@ def scored(dataset: DetectionDataset, results: FloatArray) -> Scored:
     return score_results(dataset, results, None, max_detections=100, output_dir=None)
 
 
-def test_loss_is_measured_and_too_much_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loss_is_measured_and_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_dataset(data=write_blocks(tmp_path), data_path=None, names=(), split="val")
     results = perfect(dataset)
     detector = build_untrained(classes=len(dataset.class_names))

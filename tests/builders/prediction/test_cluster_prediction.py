@@ -155,9 +155,7 @@ def test_rows_of_other_options_are_not_mixed(
     assert rows_of(tmp_path) == before
 
 
-def test_rows_of_other_weights_are_not_mixed(
-    folder: Path, tmp_path: Path, engine: OneWorker
-) -> None:
+def test_rows_of_other_weights_stay_apart(folder: Path, tmp_path: Path, engine: OneWorker) -> None:
     weights = save_untrained(tmp_path / "model.pth")
     run(folder, tmp_path / "out", weights=weights)
     save_untrained(weights, ("cat", "dog"), "TEST.DETECTIONS_PER_IMAGE", "3")
@@ -272,9 +270,7 @@ def test_unknown_engine_and_missing_package(
         run(folder, tmp_path / "out")
 
 
-def test_other_parquet_files_are_not_taken_for_parts(
-    folder: Path, tmp_path: Path, engine: OneWorker
-) -> None:
+def test_other_parquet_files_are_no_parts(folder: Path, tmp_path: Path, engine: OneWorker) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -288,9 +284,7 @@ def test_other_parquet_files_are_not_taken_for_parts(
         run(folder, tmp_path)
 
 
-def test_nothing_is_written_where_no_image_can_be_read(
-    folder: Path, tmp_path: Path, engine: OneWorker
-) -> None:
+def test_without_images_nothing_is_written(folder: Path, tmp_path: Path, engine: OneWorker) -> None:
     with pytest.raises(ValueError, match=r"no image could be read \(1 image, listed above\)"):
         run(folder, tmp_path / "out", photos=folder / "photos" / "bad.png")
     assert not (tmp_path / "out").exists()

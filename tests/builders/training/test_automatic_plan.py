@@ -111,9 +111,7 @@ def test_one_line_says_why_images_are_smaller_than_objects_want(
 
 
 @pytest.mark.parametrize("given", [{}, {"INPUT.MIN_SIZE_TEST": 256}])
-def test_time_that_is_over_leaves_the_refusal_to_the_run(
-    tmp_path: Path, given: dict[str, Any]
-) -> None:
+def test_time_that_is_over_is_refused_by_the_run(tmp_path: Path, given: dict[str, Any]) -> None:
     command = plan(write_blocks(tmp_path), **{"SOLVER.MAX_MINUTES": 1e-6}, **given)
     assert command.config["INPUT.MIN_SIZE_TEST"] == 256
     assert command.config["TEST.EVAL_PERIOD"] == 0
@@ -197,9 +195,7 @@ def test_accelerators_get_mixed_precision() -> None:
     assert chosen.config["SOLVER.AMP.ENABLED"] and not chosen.config["SOLVER.KEEP_FREED_MEMORY"]
 
 
-def test_batch_is_halved_until_it_fits_everywhere(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tried = []
 
     def measure(config: Config, *arguments: object, alone: bool) -> float:
@@ -261,9 +257,7 @@ def test_the_largest_model_whose_weights_are_installed_is_taken(
 
 
 @pytest.mark.parametrize("given", ["weights", "MODEL.WEIGHTS"])
-def test_weights_bring_their_network_and_no_options_of_their_run(
-    given: str, tmp_path: Path
-) -> None:
+def test_weights_bring_their_network_and_no_options_of_a_run(given: str, tmp_path: Path) -> None:
     model = build_untrained("SOLVER.MAX_ITER", "7", "DATASETS.CLASS_MAP", "('a=b',)", classes=5)
     info = replace(model.info, class_names=tuple("abcde"))
     save_checkpoint(tmp_path / "old.pth", Checkpoint(model.state_dict(), info, 7, {}))

@@ -120,9 +120,7 @@ def test_validation_data_keep_their_classes(
 def test_validation_data_of_other_classes_are_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path, make_content(), "train")
     content = make_content()
-    content["categories"] = [
-        {**each, "name": f"old {each['name']}"} for each in content["categories"]
-    ]
+    content["categories"] = [{**c, "name": f"old {c['name']}"} for c in content["categories"]]
     write_dataset(tmp_path, content, "val")
     with pytest.raises(ValueError, match=r"\(old ant, old zebra\), .*\(ant, zebra\), but no name"):
         find_training_data(Config(), tmp_path, None)
@@ -154,9 +152,7 @@ def test_validation_data_without_an_object_are_refused(tmp_path: Path, named: bo
 
 
 @pytest.mark.parametrize("order", [("full", "empty"), ("empty", "full")])
-def test_ratio_of_a_data_set_without_objects_is_refused(
-    order: tuple[str, str], tmp_path: Path
-) -> None:
+def test_ratio_of_data_without_objects_is_refused(order: tuple[str, str], tmp_path: Path) -> None:
     """None of its images could be drawn; such as of pseudo-labels at too high a score."""
     content, images = make_content(), tmp_path / "images"
     files = {"full": write_dataset(tmp_path, content, "full")}

@@ -75,9 +75,7 @@ def test_checkpoint_stands_in_for_a_missing_command(tmp_path: Path) -> None:
     assert weights.after(previous).config == previous.config
 
 
-def test_paths_stay_unless_others_are_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_stay_if_no_others_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("mine", "other", "sets"):
         (tmp_path / name).mkdir()
@@ -143,9 +141,7 @@ def test_data_with_absolute_paths_may_move() -> None:
     assert recorded.with_val_images(there, resumed=True) == recorded
 
 
-def test_initial_weights_may_be_named_otherwise_or_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_initial_weights_may_be_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.pth").touch()

@@ -1,6 +1,5 @@
 """Start of a training run from a checkpoint of other classes."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,17 +39,6 @@ ONE_STAGE = [
     "MODEL.META_ARCHITECTURE", "CenterNetDetector", "MODEL.CENTERNET.ONLY_PROPOSAL", "False",
     "MODEL.CENTERNET.WITH_AGN_HM", "False",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def write_block(tmp_path: Path) -> Path:
-    """Four images with a block each, of the classes block and brick."""
-    folder = write_blocks(tmp_path)
-    path = folder / "annotations" / "instances_val.json"
-    content = json.loads(path.read_text())
-    content["categories"].append({"id": 9, "name": "brick"})
-    path.write_text(json.dumps(content))
-    return folder
 
 
 def build_for(*class_names: str, options: list[str] = NO_OPTIONS) -> centernet2.Detector:
@@ -100,9 +88,7 @@ def test_class_layers_are_joined_by_name(
     assert "joined by name for 2 classes (dog, cat); 1 class (cow) of the data" in caplog.text
 
 
-def test_same_classes_are_loaded_as_they_are(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_same_classes_are_loaded_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = save_untrained(tmp_path / "model.pth", ("cat", "dog"))
     model, saved = build_for("cat", "dog"), load_checkpoint(path).weights
     load_start(model, config_of(model.info), FromWeights(read_weights(path)))
@@ -158,10 +144,11 @@ def test_published_model_has_the_classes_of_its_data(tmp_path: Path) -> None:
         assert bias == [7, names.index("dog"), names.index("person"), 80]
 
 
-def test_resume_numbers_the_classes_as_before(tmp_path: Path, write_block: Path) -> None:
+def test_resume_numbers_the_classes_as_before(tmp_path: Path) -> None:
     path = save_untrained(tmp_path / "model.pth", ("cat", "dog"))
     start = Resume(path, load_checkpoint(path), {})
-    dataset = load_dataset(data=write_block, data_path=None, names=(), split="val")
+    data = write_blocks(tmp_path / "data", "block", "brick")
+    dataset = load_dataset(data=data, data_path=None, names=(), split="val")
     swapped = rename_classes(dataset, {"block": "dog", "brick": "cat"})
     assert swapped.class_names == ("dog", "cat")
     again = in_classes_of(start, swapped)

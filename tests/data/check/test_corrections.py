@@ -30,12 +30,9 @@ def test_each_kind_of_correction_changes_one_label() -> None:
     other = ANT if first.name == ZEBRA else ZEBRA
     changed, lines = corrected_content(
         content,
-        [
-            correction(1, first, first._replace(name=other)),
-            correction(3, second, None),
-            correction(None, None, Label(ANT, (1.0, 2.0, 3.0, 4.0))),
-        ],
-    )
+        [correction(1, first, first._replace(name=other)), correction(3, second, None),
+         correction(None, None, Label(ANT, (1.0, 2.0, 3.0, 4.0)))],
+    )  # fmt: skip
     assert json.dumps(content) == before
     ids = {each["name"]: each["id"] for each in content["categories"]}
     by_id = {each["id"]: each for each in changed["annotations"]}
@@ -83,19 +80,12 @@ def test_data_that_have_changed_are_refused(damage: str) -> None:
 
 def record(**changes: Any) -> dict[str, Any]:
     return {
-        "number": 1,
-        "accept": True,
-        "kind": "wrong class",
-        "suspicion": 0.9,
-        "reason": "",
-        "split": "train",
-        "image_id": 30,
-        "file_name": "wide.png",
-        "annotation_id": 1,
+        "number": 1, "accept": True, "kind": "wrong class", "suspicion": 0.9, "reason": "",
+        "split": "train", "image_id": 30, "file_name": "wide.png", "annotation_id": 1,
         "label": {"class": ANT, "bbox": [1, 2, 3, 4]},
         "suggested": {"class": ZEBRA, "bbox": [1, 2, 3, 4]},
         **changes,
-    }
+    }  # fmt: skip
 
 
 def test_only_accepted_suggestions_are_read(tmp_path: Path) -> None:

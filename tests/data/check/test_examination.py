@@ -91,10 +91,7 @@ def test_real_broken_images(shared: Path, tmp_path: Path) -> None:
         (tmp_path / str(image["file_name"])).symlink_to(folder / str(image["file_name"]))
     found = {each.kind: each.total for each in examine_dataset(path).findings}
     # a lenient decoder leaves the rest of a cut file gray
-    assert found.pop("unreadable images") in (
-        2,
-        3,
-    )
+    assert found.pop("unreadable images") in (2, 3)
     assert found.pop("images of another size than annotated") in (3, 4)
     assert found == {
         "images rotated by EXIF": 1,

@@ -58,17 +58,10 @@ class Scene:
         self.row += count
         self.views.append(
             LabelView(
-                len(self.views),
-                rows,
-                np.array(labels, dtype=np.int64),
-                given,
-                refined,
-                own,
-                found[order],
-                scores[order],
-                found_labels[order],
+                len(self.views), rows, np.array(labels, dtype=np.int64), given, refined, own,
+                found[order], scores[order], found_labels[order],
             )
-        )
+        )  # fmt: skip
 
     def ranked(self) -> list[LabelError]:
         errors = find_label_errors(self.views, NAMES, "train")

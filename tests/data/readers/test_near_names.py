@@ -98,9 +98,7 @@ def test_a_broken_split_is_named(tmp_path: Path, content: Content, broken: str) 
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_check_says_that_there_is_no_validation_split(
-    tmp_path: Path, content: Content, split: str
-) -> None:
+def test_check_says_that_no_split_validates(tmp_path: Path, content: Content, split: str) -> None:
     write_dataset(tmp_path, content, split)
     kinds = [each.kind for each in examine_dataset(tmp_path).findings]
     assert ("no validation split" in kinds) == (split == "train")

@@ -44,6 +44,8 @@ def listed_again(key: str, **values: Any) -> Callable[[Content], None]:
     return lambda content: content[key].append({**content[key][0], **values})
 
 
+IMAGES = {"images referred to by ids of another type": 4}
+CATEGORIES = {"categories referred to by ids of another type": 4}
 # name -> what is done to good records, number of findings by kind
 REPAIRED: dict[str, tuple[Callable[[Content], Any], dict[str, int]]] = {
     "large ids": (renumbered(2**60), {}),
@@ -52,48 +54,29 @@ REPAIRED: dict[str, tuple[Callable[[Content], Any], dict[str, int]]] = {
     "ids of letters": (renumbered(0, lambda n: f"id{n}"), {}),
     "ids in decimals": (
         renumbered(0, float),
-        {
-            "image ids with decimals": 3,
-            "category ids with decimals": 2,
-            "images referred to by ids of another type": 4,
-            "categories referred to by ids of another type": 4,
-        },
+        {"image ids with decimals": 3, "category ids with decimals": 2} | IMAGES | CATEGORIES,
     ),
-    "references as text": (
-        each(
-            "annotations",
-            image_id=lambda r: str(r["image_id"]),
-            category_id=lambda r: str(r["category_id"]),
-        ),
-        {
-            "images referred to by ids of another type": 4,
-            "categories referred to by ids of another type": 4,
-        },
+    "image ids as text": (each("annotations", image_id=lambda r: str(r["image_id"])), IMAGES),
+    "category ids as text": (
+        each("annotations", category_id=lambda r: str(r["category_id"])), CATEGORIES,
     ),
-    "ids as text": (
-        each("images", id=lambda r: str(r["id"])),
-        {"images referred to by ids of another type": 4},
-    ),
+    "ids as text": (each("images", id=lambda r: str(r["id"])), IMAGES),
     "annotation ids of letters": (each("annotations", id=lambda r: f"a{r['id']}"), {}),
     "no annotation ids": (
-        each("annotations", id=None),
-        {"annotations without an id of their own": 4},
+        each("annotations", id=None), {"annotations without an id of their own": 4},
     ),
     "sizes as text": (
         each("images", width=lambda r: str(r["width"]), height=lambda r: float(r["height"])),
         {"width written as text": 3},
     ),
     "no sizes": (
-        each("images", width=None, height=0),
-        {"images without a usable width and height": 3},
+        each("images", width=None, height=0), {"images without a usable width and height": 3},
     ),
     "boxes as text": (
-        each("annotations", bbox=lambda r: [str(x) for x in r["bbox"]]),
-        {"bbox written as text": 4},
+        each("annotations", bbox=lambda r: [*map(str, r["bbox"])]), {"bbox written as text": 4},
     ),
     "areas as text": (
-        each("annotations", area=lambda r: str(r["area"])),
-        {"area written as text": 4},
+        each("annotations", area=lambda r: str(r["area"])), {"area written as text": 4},
     ),
     "crowds as text": (
         each("annotations", iscrowd=lambda r: str(r["iscrowd"])),
@@ -101,17 +84,14 @@ REPAIRED: dict[str, tuple[Callable[[Content], Any], dict[str, int]]] = {
     ),
     "crowds as booleans": (each("annotations", iscrowd=lambda r: bool(r["iscrowd"])), {}),
     "image listed again": (listed_again("images"), {"images listed twice under one id": 1}),
-    "class listed again": (
-        listed_again("categories"),
-        {"categories listed twice under one id": 1},
-    ),
+    "class listed again": (listed_again("categories"), {"categories listed twice under one id": 1}),
     "spaces around a name": (
         lambda c: c["categories"][0].update(name=" zebra\n"),
         {"category names with spaces around them": 1},
     ),
     "lists that mean nothing": (lambda c: c.update(licenses=None, info="2024"), {}),
     "any segmentation": (each("annotations", segmentation=[1, "x", {"counts": None}]), {}),
-}
+}  # fmt: skip
 
 
 def loaded(content: Content, folder: Path) -> DetectionDataset:
@@ -134,9 +114,7 @@ def test_same_data_set(content: Content, tmp_path: Path, what: str) -> None:
         assert after.size(k) == before.size(i)
         rows = [slice(*d.offsets[j : j + 2]) for d, j in ((before, i), (after, k))]
         for column in ("xywh", "areas", "crowd"):
-            first, second = (
-                getattr(d, column)[r] for d, r in zip((before, after), rows, strict=True)
-            )
+            first, second = getattr(before, column)[rows[0]], getattr(after, column)[rows[1]]
             assert np.array_equal(first, second)
         names = [
             [d.class_names[label] for label in d.labels[r]]

@@ -119,8 +119,7 @@ def test_polygons_of_points_are_read(content: Content, segmentation: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "segmentation",
-    [[[PAIRS]], [{"x": 4, "y": 6}, {"x": 24, "y": 6}, {"x": 24, "y": 16}]],
+    "segmentation", [[[PAIRS]], [{"x": 4, "y": 6}, {"x": 24, "y": 6}, {"x": 24, "y": 16}]]
 )
 def test_points_of_other_forms_are_refused(content: Content, segmentation: Any) -> None:
     content["annotations"][0]["segmentation"] = segmentation

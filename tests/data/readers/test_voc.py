@@ -13,7 +13,13 @@ from tests.helpers.split_records import boxes, counts, read
 WIDTH, HEIGHT = 40, 20
 BOXES = [("cat", [4, 3, 10, 8])]
 BOX = "<xmin>4</xmin><ymin>3</ymin><xmax>14</xmax><ymax>11</ymax>"
+POLYGON = "<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"
 OBJECT = f"<object><name>cat</name><difficult>0</difficult><bndbox>{BOX}</bndbox></object>"
+
+
+def bndbox(text: str) -> str:
+    """Return the object with other boxes."""
+    return OBJECT.replace(f"<bndbox>{BOX}</bndbox>", text)
 
 
 def picture(path: Path, orientation: int = 1) -> None:
@@ -106,9 +112,15 @@ def test_legacy_encoding_without_declaration_is_named(tmp_path: Path) -> None:
             read(tree(tmp_path, (head + text).encode("gbk")))
 
 
-@pytest.mark.parametrize("stated", [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)])
-def test_damaged_sizes_are_those_of_the_image(tmp_path: Path, stated: Sequence[object]) -> None:
-    records = read(tree(tmp_path, xml(size=stated)))
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(xml(size=each) for each in [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)]),
+        xml().replace("<width>", "<width>50</width><width>"),
+    ],
+)
+def test_damaged_sizes_are_those_of_the_image(tmp_path: Path, text: str) -> None:
+    records = read(tree(tmp_path, text))
     assert size(records) == (WIDTH, HEIGHT) and boxes(records) == BOXES
     assert counts(records) == {"image sizes that are missing or damaged in the XML": 1}
 
@@ -173,13 +185,13 @@ def test_numbers_of_any_form(tmp_path: Path) -> None:
             ),
             "the <angle> of its robndbox is 90, more than a full turn in radians",
         ),
+        (xml(objects="<object><name>cat</name></object>"), "no bndbox"),
+        ("<annotation>", ": not an XML file"),
         ("", ": not an XML file .it is empty"),
         ("<annotations><image/></annotations>", ": the root element is <annotations>, not"),
     ],
 )
-def test_damaged_files_are_refused_with_the_element(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_damaged_files_are_refused_with_an_element(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"a\.xml.*{message}"):
         read(tree(tmp_path, text))
 
@@ -200,10 +212,6 @@ def test_folder_in_place_of_an_xml_file_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def bndbox(text: str) -> str:
-    return OBJECT.replace(f"<bndbox>{BOX}</bndbox>", text)
-
-
 @pytest.mark.parametrize(
     ("objects", "kind"),
     [
@@ -212,8 +220,7 @@ def bndbox(text: str) -> str:
          "boxes whose corners are exchanged"),
         (bndbox("<polygon><x1>4</x1><y1>3</y1><x2>14</x2><y2>11</y2></polygon>"),
          "objects with a polygon or a rotated box alone"),
-        (bndbox("<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"),
-         "objects with a polygon or a rotated box alone"),
+        (bndbox(POLYGON), "objects with a polygon or a rotated box alone"),
         (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
                 "<angle>1.570796</angle></robndbox>"),
          "objects with a polygon or a rotated box alone"),
@@ -227,17 +234,14 @@ def test_other_forms_of_boxes(tmp_path: Path, objects: str, kind: str) -> None:
 def test_polygons_do_not_count_from_one(tmp_path: Path) -> None:
     """VOC has none: other tools write them into its files."""
     source = "<source><database>The VOC2007 Database</database></source>"
-    polygon = "<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"
-    outlined = OBJECT.replace(f"<bndbox>{BOX}</bndbox>", polygon)
-    text = xml(objects=OBJECT + outlined).replace("<size>", f"{source}<size>")
+    text = xml(objects=OBJECT + bndbox(POLYGON)).replace("<size>", f"{source}<size>")
     found = boxes(read(tree(tmp_path, text)))
     assert found == [("cat", [3, 2, 11, 9]), ("cat", [4, 3, 10, 8])]
 
 
 def test_polygons_of_parts_are_not_those_of_the_object(tmp_path: Path) -> None:
-    polygon = "<polygon><pt><x>4</x><y>3</y></pt><pt><x>14</x><y>11</y></pt></polygon>"
-    part = f"<part><name>head</name>{polygon.replace('>14<', '>34<')}</part>"
-    text = xml(objects=OBJECT.replace(f"<bndbox>{BOX}</bndbox>", polygon + part))
+    part = f"<part><name>head</name>{POLYGON.replace('>14<', '>34<')}</part>"
+    text = xml(objects=bndbox(POLYGON + part))
     assert boxes(read(tree(tmp_path, text))) == BOXES
 
 
@@ -258,13 +262,6 @@ def test_equal_elements_that_occur_twice_are_one(tmp_path: Path) -> None:
     twice = OBJECT.replace("<xmin>", "<xmin>4</xmin><xmin>").replace("<n", "<name>cat</name><n")
     records = read(tree(tmp_path, xml(objects=twice)))
     assert boxes(records) == BOXES and counts(records) == {}
-
-
-def test_two_sizes_are_no_size(tmp_path: Path) -> None:
-    text = xml().replace("<width>", "<width>50</width><width>")
-    records = read(tree(tmp_path, text))
-    assert size(records) == (WIDTH, HEIGHT)
-    assert counts(records) == {"image sizes that are missing or damaged in the XML": 1}
 
 
 @pytest.mark.parametrize(

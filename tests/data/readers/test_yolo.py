@@ -224,9 +224,7 @@ def test_class_names_with_spaces_in_rows(tmp_path: Path) -> None:
         (["dog 0.5 0.5 0.1 0.1"] * 3, r"line 1: 'dog' is neither .*\(2 more rows"),
     ],
 )
-def test_wrong_rows_are_refused_with_file_and_line(
-    tmp_path: Path, rows: Sequence[str], message: str
-) -> None:
+def test_wrong_rows_are_named_by_line(tmp_path: Path, rows: Sequence[str], message: str) -> None:
     with pytest.raises(ValueError, match=rf"labels/train/a\.txt, {message}"):
         read(tree(tmp_path, rows))
 
@@ -433,9 +431,7 @@ def test_lists_of_images(tmp_path: Path) -> None:
     ],
 )
 def test_paths_of_other_machines(tmp_path: Path, paths: str) -> None:
-    root = tree(
-        tmp_path, text=f"{paths}names: [ant, bee, cat]\ndownload: https://a.example/b.zip\n"
-    )
+    root = tree(tmp_path, text=f"{paths}names: [ant, bee, cat]\ndownload: https://a.example/b\n")
     for split in ("train", "val"):
         records = read(root, split)
         assert boxes(records) == BOXES
@@ -463,9 +459,7 @@ def test_places_that_do_not_exist_are_listed(tmp_path: Path) -> None:
         ("[' ant ', 'white  bear', 猫]", ["ant", "white  bear", "猫"]),
     ],
 )
-def test_names_are_the_words_that_were_written(
-    tmp_path: Path, names: str, expected: Sequence[str]
-) -> None:
+def test_names_are_the_written_words(tmp_path: Path, names: str, expected: Sequence[str]) -> None:
     records = read(tree(tmp_path, ROWS[:1], YAML.replace("[ant, bee, cat]", names)))
     assert [each["name"] for each in records.content["categories"]] == expected
 
@@ -485,8 +479,6 @@ def test_names_are_the_words_that_were_written(
         (f"[ant]\nkpt_shape: [{'9' * 5000}, 3]", "kpt_shape is .*, not"),
         ("{0: ant, 00: bee}", "'names' has a key that is not a number"),
         (f"{{? '{'9' * 5000}' : ant}}", "'names' has a key that is not a number"),
-        ("[ant]\nnc: 99999999999", "nc is 99999999999, not a number of classes"),
-        (f"[ant]\nnc: {'9' * 5000}", "nc is 9*, not a number of classes"),
     ],
 )
 def test_wrong_names_are_refused(tmp_path: Path, names: str, message: str) -> None:
@@ -519,9 +511,7 @@ def test_number_of_classes_that_differs_is_said(tmp_path: Path) -> None:
 def test_texts_in_legacy_encodings_are_named(tmp_path: Path) -> None:
     root = tree(tmp_path)
     (root / "data.yaml").write_bytes(YAML.replace("bee", "红色").encode("gbk"))
-    with pytest.raises(
-        ValueError, match=r"data\.yaml, line 4: the text is not UTF-8 .*iconv -f GBK"
-    ):
+    with pytest.raises(ValueError, match=r"data\.yaml, line 4: .* is not UTF-8 .*iconv -f GBK"):
         read(root)
     (root / "data.yaml").write_bytes(YAML.replace("bee", "红色").encode("utf-16"))
     assert read(root).content["categories"][1]["name"] == "红色"
@@ -579,13 +569,6 @@ def test_data_without_class_names_is_explained(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("ant\n\nbee\n")
     with pytest.raises(ValueError, match=r"classes\.txt, line 2: has no class name"):
         read(tmp_path)
-
-
-def test_names_of_images_in_both_unicode_forms(tmp_path: Path) -> None:
-    root = tree(tmp_path)
-    picture(root / "images" / "train" / "e\u0301.png")
-    labels(root / "labels" / "train" / "\u00e9.txt", ROWS)
-    assert boxes(read(root)) == BOXES * 2
 
 
 def test_slightly_larger_values_are_left_to_the_index(tmp_path: Path) -> None:

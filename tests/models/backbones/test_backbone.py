@@ -190,9 +190,7 @@ def test_feature_maps_by_numbers_of_timm() -> None:
     assert list(model.backbone.channels) == ["res3", "res4", "res5"]
 
 
-def test_pretrained_weights_set_the_normalization(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pretrained_weights_set_the_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "mobilenetv3_small_050"
     options = [*SMALL, "MODEL.TIMM.NAME", name, "MODEL.TIMM.PRETRAINED", "True"]
     config = centernet2.load_config("CenterNet2_R50_1x", options)

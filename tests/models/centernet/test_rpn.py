@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
 
 from centernet2.models.centernet import CenterNetRPN
@@ -11,10 +12,10 @@ from centernet2.structures import Target
 
 def test_faster_rcnn_trains_with_centernet_rpn() -> None:
     torch.manual_seed(0)
-    model = fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=3, min_size=96, max_size=96,
-        box_batch_size_per_image=16,
-    ).train()  # fmt: skip
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
+    model = FasterRCNN(
+        backbone, num_classes=3, min_size=96, max_size=96, box_batch_size_per_image=16
+    ).train()
     model.rpn = CenterNetRPN(model.backbone.out_channels)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     images = [torch.rand(3, 64, 64), torch.rand(3, 48, 64)]

@@ -80,12 +80,8 @@ def test_shared_and_separate_laterals() -> None:
 
     assert laterals(True) == ["0_to_0", "1_to_1", "2_to_2"]
     assert laterals(False) == [
-        "0_to_0_0_7",
-        "1_to_1_1_6",
-        "1_to_1_1_7_8",
-        "2_to_2_2_5",
-        "2_to_2_2_6_9",
-    ]
+        "0_to_0_0_7", "1_to_1_1_6", "1_to_1_1_7_8", "2_to_2_2_5", "2_to_2_2_6_9",
+    ]  # fmt: skip
 
 
 def test_fusion_weights_are_normalized() -> None:
