@@ -31,26 +31,23 @@ from centernet2.launch import Processes
 from centernet2.ranges import at_least, between
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda empty: centernet2.train(data=empty), "data"),
-        (lambda empty: centernet2.train(empty), "config"),
-        (lambda empty: centernet2.train(data="x", output_dir=empty), "output_dir"),
-        (lambda empty: centernet2.train(data="x", weights=empty), "weights"),
-        (lambda empty: centernet2.evaluate(empty, data="x"), "model"),
-        (lambda empty: centernet2.evaluate("x.pth", data=empty), "data"),
-        (lambda empty: centernet2.evaluate("x.pth", report=empty), "report"),
-        (lambda empty: predict(empty, weights="x.pth"), "images"),
-        (lambda empty: predict("x.jpg", weights=empty), "weights"),
-        (lambda empty: predict("x.jpg", weights="x.pth", output=empty), "output"),
-        (lambda empty: convert("x", empty, to="coco"), "output"),
-        (lambda empty: show(empty), "data"),
-        (lambda empty: centernet2.load_predictor(empty), "weights"),
-        (lambda empty: centernet2.load_model(empty), "weights"),
-        (lambda empty: centernet2.build_model(empty), "config"),
-    ],
-)
+@pytest.mark.parametrize(("call", "name"), [
+    (lambda empty: centernet2.train(data=empty), "data"),
+    (lambda empty: centernet2.train(empty), "config"),
+    (lambda empty: centernet2.train(data="x", output_dir=empty), "output_dir"),
+    (lambda empty: centernet2.train(data="x", weights=empty), "weights"),
+    (lambda empty: centernet2.evaluate(empty, data="x"), "model"),
+    (lambda empty: centernet2.evaluate("x.pth", data=empty), "data"),
+    (lambda empty: centernet2.evaluate("x.pth", report=empty), "report"),
+    (lambda empty: predict(empty, weights="x.pth"), "images"),
+    (lambda empty: predict("x.jpg", weights=empty), "weights"),
+    (lambda empty: predict("x.jpg", weights="x.pth", output=empty), "output"),
+    (lambda empty: convert("x", empty, to="coco"), "output"),
+    (lambda empty: show(empty), "data"),
+    (lambda empty: centernet2.load_predictor(empty), "weights"),
+    (lambda empty: centernet2.load_model(empty), "weights"),
+    (lambda empty: centernet2.build_model(empty), "config"),
+])  # fmt: skip
 def test_empty_path_is_not_the_current_folder(call: Callable[[Any], Any], name: str) -> None:
     for empty in ("", " "):
         with pytest.raises(ValueError, match=f"^{name} is empty; give a path"):
@@ -90,52 +87,46 @@ def test_no_device_is_that_of_the_config() -> None:
     assert as_argument("device", None, "cpu") is None
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: centernet2.train(data=3), "data is 3; it takes a path"),
-        (lambda: centernet2.train(data=["a", "b"]), "data is ['a', 'b']; it takes a path"),
-        (lambda: centernet2.train(3), "config is 3; it takes a Config or a path"),
-        (lambda: centernet2.train(data="x", device=7), "device is 7; it takes a text"),
-        (lambda: centernet2.train(data="x", seed="3"), "seed is '3'; it takes a whole number"),
-        (lambda: centernet2.train(data="x", seed=1.5), "seed is 1.5; it takes a whole number"),
-        (lambda: centernet2.train(resume="yes"), "resume is 'yes'; it takes True or False"),
-        (lambda: centernet2.train(mode={"dry_run": 1}), "mode is {'dry_run': 1}; it takes Train"),
-        (lambda: centernet2.train(mode=TrainMode(val_fraction=1.5)),
-         "val_fraction is 1.5; it takes a number from 0 and below 1"),
-        (lambda: centernet2.evaluate("x", inference=InferenceOptions(device=3)),
-         "device is 3; it takes a text"),
-        (lambda: predict("x.jpg", weights=None), "weights is None; it takes a path"),
-        (lambda: predict(np.zeros((4, 4, 3)), weights="x"), "predict reads image files, not a nd"),
-        (lambda: compare("a", "b", seed=-1), "seed is -1; it takes a whole number from 0"),
-        (lambda: compare("a", "b", confidence=float("nan")), "confidence is nan; it takes a num"),
-        (lambda: show("x", count=True), "count is True; it takes a whole number from 1"),
-        (lambda: centernet2.load_config(3), "a config is a path or the name of a packaged one"),
-        (lambda: centernet2.load_model(None), "weights is None; it takes a path"),
-        (lambda: centernet2.load_predictor("x", device=3), "device is 3; it takes a text"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: centernet2.train(data=3), "data is 3; it takes a path"),
+    (lambda: centernet2.train(data=["a", "b"]), "data is ['a', 'b']; it takes a path"),
+    (lambda: centernet2.train(3), "config is 3; it takes a Config or a path"),
+    (lambda: centernet2.train(data="x", device=7), "device is 7; it takes a text"),
+    (lambda: centernet2.train(data="x", seed="3"), "seed is '3'; it takes a whole number"),
+    (lambda: centernet2.train(data="x", seed=1.5), "seed is 1.5; it takes a whole number"),
+    (lambda: centernet2.train(resume="yes"), "resume is 'yes'; it takes True or False"),
+    (lambda: centernet2.train(mode={"dry_run": 1}), "mode is {'dry_run': 1}; it takes Train"),
+    (lambda: centernet2.train(mode=TrainMode(val_fraction=1.5)),
+     "val_fraction is 1.5; it takes a number from 0 and below 1"),
+    (lambda: centernet2.evaluate("x", inference=InferenceOptions(device=3)),
+     "device is 3; it takes a text"),
+    (lambda: predict("x.jpg", weights=None), "weights is None; it takes a path"),
+    (lambda: predict(np.zeros((4, 4, 3)), weights="x"), "predict reads image files, not a nd"),
+    (lambda: compare("a", "b", seed=-1), "seed is -1; it takes a whole number from 0"),
+    (lambda: compare("a", "b", confidence=float("nan")), "confidence is nan; it takes a num"),
+    (lambda: show("x", count=True), "count is True; it takes a whole number from 1"),
+    (lambda: centernet2.load_config(3), "a config is a path or the name of a packaged one"),
+    (lambda: centernet2.load_model(None), "weights is None; it takes a path"),
+    (lambda: centernet2.load_predictor("x", device=3), "device is 3; it takes a text"),
+])  # fmt: skip
 def test_wrong_type_is_one_sentence(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: centernet2.train(dat="x"), "train() has no argument 'dat'; did you mean 'data'?"),
-        (lambda: centernet2.train(dry_run=True), "write mode=TrainMode(dry_run=...)"),
-        (lambda: centernet2.train(epochs=3), "train(..., {'SOLVER.MAX_EPOCHS': 10})"),
-        (lambda: centernet2.train(imgsz=64), "train(..., {'INPUT.MIN_SIZE_TRAIN': (640,)})"),
-        (lambda: centernet2.train(optimizer="x"), "train(..., {'SOLVER.OPTIMIZER': 'ADAMW'})"),
-        (lambda: centernet2.train(cfg="x"), "train() has no argument 'cfg'; it is called 'config'"),
-        (lambda: centernet2.evaluate("x", batch=8), "evaluate(..., {'TEST.IMS_PER_BATCH': 8})"),
-        (lambda: centernet2.train(nothing=1), "it has config, overrides, data,"),
-        (lambda: centernet2.evaluate("x", device="cpu"), "inference=InferenceOptions(device=...)"),
-        (lambda: predict("x.jpg", weights="x", conf=0.3), "it is called 'score_threshold'"),
-        (lambda: predict("x.jpg"), "predict() is missing a required argument: 'weights'"),
-    ],
-)
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: centernet2.train(dat="x"), "train() has no argument 'dat'; did you mean 'data'?"),
+    (lambda: centernet2.train(dry_run=True), "write mode=TrainMode(dry_run=...)"),
+    (lambda: centernet2.train(epochs=3), "train(..., {'SOLVER.MAX_EPOCHS': 10})"),
+    (lambda: centernet2.train(imgsz=64), "train(..., {'INPUT.MIN_SIZE_TRAIN': (640,)})"),
+    (lambda: centernet2.train(optimizer="x"), "train(..., {'SOLVER.OPTIMIZER': 'ADAMW'})"),
+    (lambda: centernet2.train(cfg="x"), "train() has no argument 'cfg'; it is called 'config'"),
+    (lambda: centernet2.evaluate("x", batch=8), "evaluate(..., {'TEST.IMS_PER_BATCH': 8})"),
+    (lambda: centernet2.train(nothing=1), "it has config, overrides, data,"),
+    (lambda: centernet2.evaluate("x", device="cpu"), "inference=InferenceOptions(device=...)"),
+    (lambda: predict("x.jpg", weights="x", conf=0.3), "it is called 'score_threshold'"),
+    (lambda: predict("x.jpg"), "predict() is missing a required argument: 'weights'"),
+])  # fmt: skip
 def test_unknown_argument_gets_the_nearest_name(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=re.escape(message)):
         call()
@@ -158,15 +149,12 @@ def test_numbers_and_devices_of_other_libraries_become_those_of_python() -> None
         call(count=np.uint8(0), val_fraction=0.5)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["compare", "a", "b", "--seed", "-1"], "--seed is -1; it takes a whole number from 0"),
-        (["show", "x", "--count", "0"], "--count is 0; it takes a whole number from 1"),
-        (["train", "--val-fraction", "1.5"], "--val-fraction is 1.5; it takes a number from 0"),
-        (["eval", "--weights", " "], "--weights is empty; give a path"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    (["compare", "a", "b", "--seed", "-1"], "--seed is -1; it takes a whole number from 0"),
+    (["show", "x", "--count", "0"], "--count is 0; it takes a whole number from 1"),
+    (["train", "--val-fraction", "1.5"], "--val-fraction is 1.5; it takes a number from 0"),
+    (["eval", "--weights", " "], "--weights is empty; give a path"),
+])  # fmt: skip
 def test_commands_name_their_option(words: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         app(words, exit_on_error=False, print_error=False)

@@ -194,21 +194,18 @@ def unevaluated() -> BaseException:
     return TrainedWithoutEvaluation(Path("run/model_final.pth"), ValueError("no image"))
 
 
-@pytest.mark.parametrize(
-    ("make_error", "code", "message"),
-    [
-        (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
-        (lambda: FileNotFoundError("no image"), 2, "no image"),
-        (lambda: PermissionError(errno.EACCES, "Permission denied", "a/b.json"), 2,
-         "a/b.json cannot be used (permission denied); check the path and its permissions"),
-        (lambda: OSError(errno.ENOSPC, "No space left on device"), 2,
-         "a file cannot be used (no space left on device); free space or choose another place"),
-        (KeyboardInterrupt, 130, "interrupted"),
-        (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
-        (lambda: OtherProcessError("process 0 failed"), 1, "process 0 failed"),
-        (unevaluated, ExitCode.EVALUATION_FAILED, "evaluation failed (ValueError: no image)"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("make_error", "code", "message"), [
+    (lambda: ValueError("--runs has 0"), 2, "--runs has 0"),
+    (lambda: FileNotFoundError("no image"), 2, "no image"),
+    (lambda: PermissionError(errno.EACCES, "Permission denied", "a/b.json"), 2,
+     "a/b.json cannot be used (permission denied); check the path and its permissions"),
+    (lambda: OSError(errno.ENOSPC, "No space left on device"), 2,
+     "a file cannot be used (no space left on device); free space or choose another place"),
+    (KeyboardInterrupt, 130, "interrupted"),
+    (interrupted, ExitCode.INTERRUPTED, "stopped by a signal"),
+    (lambda: OtherProcessError("process 0 failed"), 1, "process 0 failed"),
+    (unevaluated, ExitCode.EVALUATION_FAILED, "evaluation failed (ValueError: no image)"),
+])  # fmt: skip
 def test_errors_become_exit_codes(
     make_error: Callable[[], BaseException],
     code: int,
@@ -226,14 +223,11 @@ def test_errors_become_exit_codes(
     assert message in caplog.records[-1].getMessage()
 
 
-@pytest.mark.parametrize(
-    ("level", "shown", "traceback"),
-    [
-        ("", "--num-gpus is 0", False),
-        ("DEBUG", "--num-gpus is 0", True),
-        ("LOUD", "CENTERNET2_LOG_LEVEL is 'LOUD'; choose one of DEBUG, INFO", False),
-    ],
-)
+@pytest.mark.parametrize(("level", "shown", "traceback"), [
+    ("", "--num-gpus is 0", False),
+    ("DEBUG", "--num-gpus is 0", True),
+    ("LOUD", "CENTERNET2_LOG_LEVEL is 'LOUD'; choose one of DEBUG, INFO", False),
+])  # fmt: skip
 def test_log_level_shows_tracebacks(level: str, shown: str, traceback: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "centernet2", "train", "--num-gpus", "0"],
@@ -255,14 +249,11 @@ for level in ("INFO", "WARNING", "ERROR"):
 """
 
 
-@pytest.mark.parametrize(
-    ("rank", "level", "shown"),
-    [
-        ("0", "", ["INFO", "WARNING", "ERROR"]),
-        ("1", "", ["ERROR"]),  # the main process has said the rest
-        ("1", "INFO", ["INFO", "WARNING", "ERROR"]),
-    ],
-)
+@pytest.mark.parametrize(("rank", "level", "shown"), [
+    ("0", "", ["INFO", "WARNING", "ERROR"]),
+    ("1", "", ["ERROR"]),  # the main process has said the rest
+    ("1", "INFO", ["INFO", "WARNING", "ERROR"]),
+])  # fmt: skip
 def test_warnings_are_shown_once(rank: str, level: str, shown: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOGGING],
@@ -272,15 +263,12 @@ def test_warnings_are_shown_once(rank: str, level: str, shown: list[str]) -> Non
     assert [line.split()[2] for line in done.stderr.splitlines()] == shown
 
 
-@pytest.mark.parametrize(
-    "bug",
-    [
-        KeyError("a bug"),
-        OSError("a bug"),
-        RuntimeError("a bug"),
-        BrokenPipeError(errno.EPIPE, "Broken pipe"),  # of a connection
-    ],
-)
+@pytest.mark.parametrize("bug", [
+    KeyError("a bug"),
+    OSError("a bug"),
+    RuntimeError("a bug"),
+    BrokenPipeError(errno.EPIPE, "Broken pipe"),  # of a connection
+])  # fmt: skip
 def test_bugs_keep_their_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise bug

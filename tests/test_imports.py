@@ -126,28 +126,25 @@ def test_parts_follow_the_import_table() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize(
-    ("file", "code", "forbidden"),
-    [
-        ("ops/boxes.py", "from centernet2.structures import Target", True),
-        ("ops/boxes.py", "from .nms import nms", False),
-        ("ops/boxes.py", "from ..layers import norm", True),
-        ("models/necks/fpn.py", "from ...layers.norm import Norm", False),
-        ("models/necks/fpn.py", "from ...config import Config", True),
-        ("models/__init__.py", "from .detector import Detector", False),
-        ("training/loop.py", "def f():\n    import centernet2.data.loader", True),
-        ("training/loop.py", "from centernet2 import data", True),
-        ("training/loop.py", "from centernet2 import load_config", True),
-        ("predict/predictor.py", "from ..images.resize import make_test_resize", False),
-        ("evaluation/scoring.py", "from ..models import modes", False),
-        ("predict/predictor.py", "from ..data.readers.coco import load_coco", True),
-        ("builders.py", "from . import config, training", False),
-        ("builders.py", "from .cli import main", True),
-        ("__main__.py", "from .cli import main", False),
-        ("helpers.py", "import torch", True),
-        ("data/readers/coco.py", "import numpy as np, centernet2_extras", False),
-    ],
-)
+@pytest.mark.parametrize(("file", "code", "forbidden"), [
+    ("ops/boxes.py", "from centernet2.structures import Target", True),
+    ("ops/boxes.py", "from .nms import nms", False),
+    ("ops/boxes.py", "from ..layers import norm", True),
+    ("models/necks/fpn.py", "from ...layers.norm import Norm", False),
+    ("models/necks/fpn.py", "from ...config import Config", True),
+    ("models/__init__.py", "from .detector import Detector", False),
+    ("training/loop.py", "def f():\n    import centernet2.data.loader", True),
+    ("training/loop.py", "from centernet2 import data", True),
+    ("training/loop.py", "from centernet2 import load_config", True),
+    ("predict/predictor.py", "from ..images.resize import make_test_resize", False),
+    ("evaluation/scoring.py", "from ..models import modes", False),
+    ("predict/predictor.py", "from ..data.readers.coco import load_coco", True),
+    ("builders.py", "from . import config, training", False),
+    ("builders.py", "from .cli import main", True),
+    ("__main__.py", "from .cli import main", False),
+    ("helpers.py", "import torch", True),
+    ("data/readers/coco.py", "import numpy as np, centernet2_extras", False),
+])  # fmt: skip
 def test_each_import_form_is_checked(tmp_path: Path, file: str, code: str, forbidden: bool) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,18 +47,15 @@ def test_killed_processes_are_named(
     assert [record.getMessage() for record in caplog.records] == ["process 1 was ended by SIGKILL"]
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (None, 0),
-        (failed(2, 2), 2),
-        (failed(1), 1),
-        (failed(-signal.SIGKILL, ExitCode.INTERRUPTED), 1),  # as by the out-of-memory killer
-        (failed(1, ExitCode.INTERRUPTED, -signal.SIGTERM), 1),  # the others are told to stop
-        (failed(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED), ExitCode.INTERRUPTED),
-        (SignalException("terminated", signal.SIGTERM), ExitCode.INTERRUPTED),
-    ],
-)
+@pytest.mark.parametrize(("error", "code"), [
+    (None, 0),
+    (failed(2, 2), 2),
+    (failed(1), 1),
+    (failed(-signal.SIGKILL, ExitCode.INTERRUPTED), 1),  # as by the out-of-memory killer
+    (failed(1, ExitCode.INTERRUPTED, -signal.SIGTERM), 1),  # the others are told to stop
+    (failed(ExitCode.INTERRUPTED, ExitCode.INTERRUPTED), ExitCode.INTERRUPTED),
+    (SignalException("terminated", signal.SIGTERM), ExitCode.INTERRUPTED),
+])  # fmt: skip
 def test_exit_code_of_a_job(
     ended_by: Callable[[Exception | None], None], error: Exception | None, code: int
 ) -> None:
@@ -74,16 +71,13 @@ def test_processes_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not launch.should_launch(Processes(num_gpus=2))
 
 
-@pytest.mark.parametrize(
-    ("processes", "message"),
-    [
-        (Processes(num_gpus=0), "--num-gpus is 0 and --num-machines 1; both must be at least 1"),
-        (Processes(num_machines=2, machine_rank=2), "--machine-rank is 2; it must be below"),
-        (Processes(machine_rank=1), "--machine-rank is 1; it must be below --num-machines 1"),
-        (Processes(num_machines=2), "--dist-url HOST:PORT is needed"),
-        (Processes(num_machines=2, dist_url="here"), "write HOST:PORT"),
-    ],
-)
+@pytest.mark.parametrize(("processes", "message"), [
+    (Processes(num_gpus=0), "--num-gpus is 0 and --num-machines 1; both must be at least 1"),
+    (Processes(num_machines=2, machine_rank=2), "--machine-rank is 2; it must be below"),
+    (Processes(machine_rank=1), "--machine-rank is 1; it must be below --num-machines 1"),
+    (Processes(num_machines=2), "--dist-url HOST:PORT is needed"),
+    (Processes(num_machines=2, dist_url="here"), "write HOST:PORT"),
+])  # fmt: skip
 def test_wrong_numbers_are_refused(processes: Processes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         if launch.should_launch(processes):

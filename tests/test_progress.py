@@ -11,17 +11,11 @@ from rich.console import Console
 from centernet2 import progress
 
 
-@pytest.mark.parametrize(
-    ("total", "lines"),
-    [
-        (
-            40,
-            ["evaluated 20 of 40 images, 1.0/s, 20 s left", "evaluated 40 of 40 images, 1.0/s, 0"],
-        ),
-        (None, ["predicted 20 images, 1.0/s", "predicted 40 images, 1.0/s"]),
-        (25, ["evaluated 20 of 25 images, 1.0/s, 5 s left", "evaluated 40 images, 1.0/s"]),
-    ],
-)
+@pytest.mark.parametrize(("total", "lines"), [
+    (40, ["evaluated 20 of 40 images, 1.0/s, 20 s left", "evaluated 40 of 40 images, 1.0/s, 0"]),
+    (None, ["predicted 20 images, 1.0/s", "predicted 40 images, 1.0/s"]),
+    (25, ["evaluated 20 of 25 images, 1.0/s, 5 s left", "evaluated 40 images, 1.0/s"]),
+])  # fmt: skip
 def test_lines_count_images(
     total: int | None,
     lines: list[str],

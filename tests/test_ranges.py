@@ -82,20 +82,17 @@ def test_empty_list_is_refused_where_one_is_needed(key: str) -> None:
         Config().replace({key: ()})
 
 
-@pytest.mark.parametrize(
-    ("key", "values"),
-    [
-        ("MODEL.CENTERNET.IGNORE_HIGH_FP", [-1, 0.0, 0.85]),
-        ("MODEL.CENTERNET.HM_FOCAL_ALPHA", [-1.0]),
-        ("INPUT.MIN_SIZE_TEST", [0]),
-        ("TEST.EVAL_PERIOD", [-1, 0]),
-        ("SOLVER.TRAIN_ITER", [-1]),
-        ("SOLVER.WEIGHT_DECAY_BIAS", [None, 0.0]),
-        ("SOLVER.CLIP_GRADIENTS.NORM_TYPE", [math.inf]),
-        ("SOLVER.STEPS", [(), (5, 5)]),
-        ("SEED", [-7, 2**63 - 1]),
-    ],
-)
+@pytest.mark.parametrize(("key", "values"), [
+    ("MODEL.CENTERNET.IGNORE_HIGH_FP", [-1, 0.0, 0.85]),
+    ("MODEL.CENTERNET.HM_FOCAL_ALPHA", [-1.0]),
+    ("INPUT.MIN_SIZE_TEST", [0]),
+    ("TEST.EVAL_PERIOD", [-1, 0]),
+    ("SOLVER.TRAIN_ITER", [-1]),
+    ("SOLVER.WEIGHT_DECAY_BIAS", [None, 0.0]),
+    ("SOLVER.CLIP_GRADIENTS.NORM_TYPE", [math.inf]),
+    ("SOLVER.STEPS", [(), (5, 5)]),
+    ("SEED", [-7, 2**63 - 1]),
+])  # fmt: skip
 def test_special_values_are_accepted(key: str, values: list[Any]) -> None:
     for value in values:
         config = Config().replace({key: value})
@@ -103,43 +100,37 @@ def test_special_values_are_accepted(key: str, values: list[Any]) -> None:
         assert parse_config(config.to_yaml(), "again")[key] == value
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("SOLVER.STEPS", (20, 10)),
-        ("INPUT.SCALE_RANGE", (2.0, 0.1)),
-        ("INPUT.SCALE_RANGE", (0.1, 0.5, 2.0)),
-        ("MODEL.PIXEL_STD", (1.0, 1.0)),
-        ("MODEL.CENTERNET.SOI", ((80.0, 0.0),)),
-        ("MODEL.CENTERNET.SOI", ((0.0,),)),
-        ("MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS", ((1.0, 1.0, 1.0),)),
-        ("MODEL.RESNETS.DEFORM_ON_PER_STAGE", (True, False)),
-        ("SOLVER.MOMENTUM", 1.0),
-        ("SOLVER.BETAS", (0.9, 1.0)),
-        ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 30.0),
-    ],
-)
+@pytest.mark.parametrize(("key", "value"), [
+    ("SOLVER.STEPS", (20, 10)),
+    ("INPUT.SCALE_RANGE", (2.0, 0.1)),
+    ("INPUT.SCALE_RANGE", (0.1, 0.5, 2.0)),
+    ("MODEL.PIXEL_STD", (1.0, 1.0)),
+    ("MODEL.CENTERNET.SOI", ((80.0, 0.0),)),
+    ("MODEL.CENTERNET.SOI", ((0.0,),)),
+    ("MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS", ((1.0, 1.0, 1.0),)),
+    ("MODEL.RESNETS.DEFORM_ON_PER_STAGE", (True, False)),
+    ("SOLVER.MOMENTUM", 1.0),
+    ("SOLVER.BETAS", (0.9, 1.0)),
+    ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 30.0),
+])  # fmt: skip
 def test_wrong_order_or_number_of_values_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{key} is .*; it takes"):
         Config().replace({key: value})
 
 
-@pytest.mark.parametrize(
-    ("accepted", "kind", "text"),
-    [
-        (at_least(1), int, "a whole number from 1"),
-        (above(0), float, "a number above 0"),
-        (between(0, 1), float, "a number from 0 to 1"),
-        (between(0, 1, excluded=(1,)), float, "a number from 0 and below 1"),
-        (between(0, 1, also=-1), float, "a number from 0 to 1, or -1"),
-        (at_least(0), float | None, "None or a number from 0"),
-        (Accepted(count=3), tuple[float, ...], "a list of 3 finite numbers"),
-        (at_least(1, nonempty=True), tuple[int, ...], "a list of one or more whole numbers from 1"),
-        (at_least(0, count=2, ascending=True), tuple[tuple[float, ...], ...],
-         "a list of lists of 2 numbers from 0, in ascending order"),
-        (Accepted(), str, "text"),
-        (Accepted(), bool, "True or False"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("accepted", "kind", "text"), [
+    (at_least(1), int, "a whole number from 1"),
+    (above(0), float, "a number above 0"),
+    (between(0, 1), float, "a number from 0 to 1"),
+    (between(0, 1, excluded=(1,)), float, "a number from 0 and below 1"),
+    (between(0, 1, also=-1), float, "a number from 0 to 1, or -1"),
+    (at_least(0), float | None, "None or a number from 0"),
+    (Accepted(count=3), tuple[float, ...], "a list of 3 finite numbers"),
+    (at_least(1, nonempty=True), tuple[int, ...], "a list of one or more whole numbers from 1"),
+    (at_least(0, count=2, ascending=True), tuple[tuple[float, ...], ...],
+     "a list of lists of 2 numbers from 0, in ascending order"),
+    (Accepted(), str, "text"),
+    (Accepted(), bool, "True or False"),
+])  # fmt: skip
 def test_description(accepted: Accepted, kind: Any, text: str) -> None:
     assert accepted.describe(kind) == text

@@ -57,15 +57,12 @@ def test_version_that_can_be_released(repository: Path) -> None:
     refuse(repository, "0.3.0")
 
 
-@pytest.mark.parametrize(
-    ("version", "message"),
-    [
-        ("", "VERSION is ''; give one such as VERSION=0.2.0"),
-        ("v0.3", "VERSION is 'v0.3'"),
-        ("0.3.0rc1", "the tag v0.3.0rc1 exists; give a newer version"),
-        ("0.3.0a1", "0.3.0a1 is not newer than 0.3.0rc1, which is released"),
-    ],
-)
+@pytest.mark.parametrize(("version", "message"), [
+    ("", "VERSION is ''; give one such as VERSION=0.2.0"),
+    ("v0.3", "VERSION is 'v0.3'"),
+    ("0.3.0rc1", "the tag v0.3.0rc1 exists; give a newer version"),
+    ("0.3.0a1", "0.3.0a1 is not newer than 0.3.0rc1, which is released"),
+])  # fmt: skip
 def test_refused_versions(version: str, message: str, repository: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         refuse(repository, version)

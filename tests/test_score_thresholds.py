@@ -32,15 +32,12 @@ def test_bounds_are_scores(limit: Any) -> None:
     assert resolved(limit) == float(limit)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        [0.25, 0.5, 1.0],
-        (0.25, 0.5, 1.0),
-        np.array([0.25, 0.5, 1.0], dtype=np.float32),
-        torch.tensor([0.25, 0.5, 1.0]),
-    ],
-)
+@pytest.mark.parametrize("values", [
+    [0.25, 0.5, 1.0],
+    (0.25, 0.5, 1.0),
+    np.array([0.25, 0.5, 1.0], dtype=np.float32),
+    torch.tensor([0.25, 0.5, 1.0]),
+])  # fmt: skip
 def test_one_number_per_class(values: Any) -> None:
     assert resolved(values) == (0.25, 0.5, 1.0)
 
@@ -50,34 +47,31 @@ def test_other_classes_have_no_threshold_by_name() -> None:
     assert resolved({}) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "words"),
-    [
-        (float("nan"), "score_threshold is nan; scores are in 0..1"),
-        (float("inf"), "score_threshold is inf"),
-        (30, "score_threshold is 30; scores are in 0..1"),
-        (-1, "score_threshold is -1"),
-        (np.float32("nan"), "score_threshold is nan"),
-        (torch.tensor(1.5), "score_threshold is 1.5"),
-        (None, "score_threshold is None"),
-        (True, "score_threshold is of type bool"),
-        (np.True_, "score_threshold is of type bool"),
-        (torch.tensor(True), "score_threshold is of type Tensor"),
-        ("0.5", "score_threshold is of type str"),
-        (0.5 + 0j, "score_threshold is of type complex"),
-        ({0.5}, "score_threshold is of type set"),
-        ([], r"score_threshold has 0 values, but the model has 3 classes \(red, green, blue\)"),
-        ([0.5], "score_threshold has 1 values"),
-        (np.array([0.1, 0.2]), "score_threshold has 2 values"),
-        (torch.zeros(4), "score_threshold has 4 values"),
-        (torch.zeros(3, 1), r"score_threshold\[0\] is of type list"),
-        ([0.1, None, 0.2], r"score_threshold\[1\] is None"),
-        ([0.1, 0.2, 20], r"score_threshold\[2\] is 20"),
-        ({"gren": 0.5}, "class 'gren', .*nearest of its 3 classes is 'green'"),
-        ({1: 0.5}, "the class 1, which the model does not have"),
-        ({"red": 30}, r"score_threshold\['red'\] is 30"),
-    ],
-)
+@pytest.mark.parametrize(("threshold", "words"), [
+    (float("nan"), "score_threshold is nan; scores are in 0..1"),
+    (float("inf"), "score_threshold is inf"),
+    (30, "score_threshold is 30; scores are in 0..1"),
+    (-1, "score_threshold is -1"),
+    (np.float32("nan"), "score_threshold is nan"),
+    (torch.tensor(1.5), "score_threshold is 1.5"),
+    (None, "score_threshold is None"),
+    (True, "score_threshold is of type bool"),
+    (np.True_, "score_threshold is of type bool"),
+    (torch.tensor(True), "score_threshold is of type Tensor"),
+    ("0.5", "score_threshold is of type str"),
+    (0.5 + 0j, "score_threshold is of type complex"),
+    ({0.5}, "score_threshold is of type set"),
+    ([], r"score_threshold has 0 values, but the model has 3 classes \(red, green, blue\)"),
+    ([0.5], "score_threshold has 1 values"),
+    (np.array([0.1, 0.2]), "score_threshold has 2 values"),
+    (torch.zeros(4), "score_threshold has 4 values"),
+    (torch.zeros(3, 1), r"score_threshold\[0\] is of type list"),
+    ([0.1, None, 0.2], r"score_threshold\[1\] is None"),
+    ([0.1, 0.2, 20], r"score_threshold\[2\] is 20"),
+    ({"gren": 0.5}, "class 'gren', .*nearest of its 3 classes is 'green'"),
+    ({1: 0.5}, "the class 1, which the model does not have"),
+    ({"red": 30}, r"score_threshold\['red'\] is 30"),
+])  # fmt: skip
 def test_what_is_no_threshold_is_refused_by_name(threshold: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         resolved(threshold)

@@ -24,17 +24,14 @@ def test_reads_text_of_every_unicode_encoding(tmp_path: Path, encoding: str) -> 
     assert read_text_file(path) == "cat\n猫\nzwölf\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "encoding", "guess"),
-    [
-        ("cat\n红色\n绿色\n", "gbk", "GBK"),
-        ("cat\n自動車\nバス\n", "shift_jis", "SHIFT_JIS"),
-        ("car\n汽車\n行人\n", "big5", "BIG5"),
-        ("car\n고양이\n", "euc-kr", "GBK or EUC-KR"),
-        ("cat\nBär\nStraße\n", "cp1252", "CP1252"),
-        ("cat\n\u043a\u043e\u0448\u043a\u0430\n", "cp1251", "CP1251"),
-    ],
-)
+@pytest.mark.parametrize(("text", "encoding", "guess"), [
+    ("cat\n红色\n绿色\n", "gbk", "GBK"),
+    ("cat\n自動車\nバス\n", "shift_jis", "SHIFT_JIS"),
+    ("car\n汽車\n行人\n", "big5", "BIG5"),
+    ("car\n고양이\n", "euc-kr", "GBK or EUC-KR"),
+    ("cat\nBär\nStraße\n", "cp1252", "CP1252"),
+    ("cat\n\u043a\u043e\u0448\u043a\u0430\n", "cp1251", "CP1251"),
+])  # fmt: skip
 def test_names_the_likely_encoding_and_its_line(text: str, encoding: str, guess: str) -> None:
     advice = f"convert it, for example with `iconv -f {guess.split()[0]} -t UTF-8 a.txt`"
     with pytest.raises(ValueError) as error:

@@ -32,20 +32,17 @@ def groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(threads, "OWN_GROUPS", tmp_path / "own")
 
 
-@pytest.mark.parametrize(
-    ("files", "own", "quota"),
-    [
-        ({"cpu.max": "150000 100000\n"}, "0::/\n", 1.5),
-        ({"cpu.max": "max 100000\n"}, "0::/\n", None),
-        ({"a/cpu.max": "max 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 2.0),
-        ({"a/cpu.max": "50000 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 0.5),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-         "5:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/\n", 3.0),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "4:cpu,cpuacct:/\n",
-         None),
-        ({}, "", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("files", "own", "quota"), [
+    ({"cpu.max": "150000 100000\n"}, "0::/\n", 1.5),
+    ({"cpu.max": "max 100000\n"}, "0::/\n", None),
+    ({"a/cpu.max": "max 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 2.0),
+    ({"a/cpu.max": "50000 100000\n", "cpu.max": "200000 100000\n"}, "0::/a/b\n", 0.5),
+    ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+     "5:memory:/x\n4:cpu,cpuacct:/docker/1\n0::/\n", 3.0),
+    ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "4:cpu,cpuacct:/\n",
+     None),
+    ({}, "", None),
+])  # fmt: skip
 @pytest.mark.usefixtures("groups")
 def test_quota_is_the_smallest_of_all_groups(
     tmp_path: Path, files: dict[str, str], own: str, quota: float | None
@@ -87,29 +84,23 @@ def test_all_cores_are_used_while_they_are_free(four_cores: pytest.MonkeyPatch) 
     assert "the number of cores is 4; in long runs fewer" in describe_threads(environment)
 
 
-@pytest.mark.parametrize(
-    "own",
-    [
-        {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "fixed"},
-        {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "by-load"},
-        {"CENTERNET2_THREADS": "fixed"},
-    ],
-)
+@pytest.mark.parametrize("own", [
+    {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "fixed"},
+    {"OMP_NUM_THREADS": "3", "CENTERNET2_THREADS": "by-load"},
+    {"CENTERNET2_THREADS": "fixed"},
+])  # fmt: skip
 def test_own_choice_wins(four_cores: pytest.MonkeyPatch, own: dict[str, str]) -> None:
     environment = dict(own)
     choose_threads(environment)
     assert environment == own
 
 
-@pytest.mark.parametrize(
-    ("quota", "own", "number"),
-    [
-        (None, {}, "2"),
-        (2.0, {}, "1"),  # the number that the quota has set is that of all processes
-        (None, {"OMP_NUM_THREADS": "3"}, "3"),
-        (2.0, {"OMP_NUM_THREADS": "2"}, "2"),
-    ],
-)
+@pytest.mark.parametrize(("quota", "own", "number"), [
+    (None, {}, "2"),
+    (2.0, {}, "1"),  # the number that the quota has set is that of all processes
+    (None, {"OMP_NUM_THREADS": "3"}, "3"),
+    (2.0, {"OMP_NUM_THREADS": "2"}, "2"),
+])  # fmt: skip
 def test_processes_share_the_cores(
     four_cores: pytest.MonkeyPatch, quota: float | None, own: dict[str, str], number: str
 ) -> None:

@@ -15,16 +15,13 @@ def test_loader_decides_on_types() -> None:
 
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, TextLoader])
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: 1\nb: c: d", "a.yaml, line 2: the YAML cannot be read (mapping values are not"),
-        ("a: [1, 2", "a.yaml, line 1: the YAML cannot be read (expected ',' or ']'"),
-        ("? [a]\n: b", "a.yaml, line 1: the YAML cannot be read (found unhashable key"),
-        ("a: \x07", "a.yaml: the YAML cannot be read (not YAML); correct it"),
-        ("[" * 3000, "a.yaml: the YAML cannot be read (nested too deeply)"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("a: 1\nb: c: d", "a.yaml, line 2: the YAML cannot be read (mapping values are not"),
+    ("a: [1, 2", "a.yaml, line 1: the YAML cannot be read (expected ',' or ']'"),
+    ("? [a]\n: b", "a.yaml, line 1: the YAML cannot be read (found unhashable key"),
+    ("a: \x07", "a.yaml: the YAML cannot be read (not YAML); correct it"),
+    ("[" * 3000, "a.yaml: the YAML cannot be read (nested too deeply)"),
+])  # fmt: skip
 def test_no_yaml_is_one_sentence(text: str, message: str, loader: type[Loader]) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         parse_yaml(text, "a.yaml", loader)

@@ -82,16 +82,13 @@ def assert_same(maps: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
         assert (ours - theirs).abs().max() < 1e-4 * theirs.std()
 
 
-@pytest.mark.parametrize(
-    ("name", "library"),
-    [
-        ("resnet18", "torchvision"), ("resnet34", "timm"),
-        ("resnet50", "torchvision"), ("resnet50", "timm"), ("resnext101_32x8d", "torchvision"),
-        pytest.param("resnext101_32x8d", "timm", marks=pytest.mark.slow),
-        pytest.param("resnet101", "torchvision", marks=pytest.mark.slow),
-        pytest.param("resnet152", "timm", marks=pytest.mark.slow),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "library"), [
+    ("resnet18", "torchvision"), ("resnet34", "timm"),
+    ("resnet50", "torchvision"), ("resnet50", "timm"), ("resnext101_32x8d", "torchvision"),
+    pytest.param("resnext101_32x8d", "timm", marks=pytest.mark.slow),
+    pytest.param("resnet101", "torchvision", marks=pytest.mark.slow),
+    pytest.param("resnet152", "timm", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_resnets_equal_their_library(name: str, library: str, tmp_path: Path) -> None:
     if library == "timm":
         network = timm.create_model(name)
@@ -230,15 +227,12 @@ def test_ambiguous_name_is_refused(tmp_path: Path) -> None:
         load_weights(model, read_weights(tmp_path / "w.pkl"))
 
 
-@pytest.mark.parametrize(
-    ("config", "network", "message"),
-    [
-        (FPN, "dla34", "nothing in"),
-        ("CenterNet2_DLA-BiFPN-P5_640_16x", "resnet50", "nothing in"),
-        (FPN, "resnet18", "holds another backbone"),
-        ("CenterNet2_X101-DCN_2x", "resnext50_32x4d", "holds another backbone"),
-    ],
-)
+@pytest.mark.parametrize(("config", "network", "message"), [
+    (FPN, "dla34", "nothing in"),
+    ("CenterNet2_DLA-BiFPN-P5_640_16x", "resnet50", "nothing in"),
+    (FPN, "resnet18", "holds another backbone"),
+    ("CenterNet2_X101-DCN_2x", "resnext50_32x4d", "holds another backbone"),
+])  # fmt: skip
 def test_other_architecture_is_refused(
     tmp_path: Path, config: str, network: str, message: str
 ) -> None:

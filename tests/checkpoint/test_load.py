@@ -132,19 +132,16 @@ def test_every_failure_of_torch_names_the_file(
 SOMETHING = zip_of("word/document.xml")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("w.pth", SOMETHING, "it is an archive with other content"),
-        ("w.pkl", SOMETHING, "it is an archive with other content"),
-        ("w.pth", SOMETHING[:-9], "it is damaged or cut off"),
-        ("w.pth", zip_of("w/data.pkl"), "it is damaged"),
-        ("w.pth", pickle.dumps({"a": Path()}),
-         "it is damaged, or a pickle with other content than tensors"),
-        ("w.pkl", b"epoch,loss\n1,2\n", "it is damaged, cut off or of another kind"),
-        ("w.pkl", pickle.dumps({"a": [1, 2]})[:-3], "it is damaged, cut off or of another kind"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("w.pth", SOMETHING, "it is an archive with other content"),
+    ("w.pkl", SOMETHING, "it is an archive with other content"),
+    ("w.pth", SOMETHING[:-9], "it is damaged or cut off"),
+    ("w.pth", zip_of("w/data.pkl"), "it is damaged"),
+    ("w.pth", pickle.dumps({"a": Path()}),
+     "it is damaged, or a pickle with other content than tensors"),
+    ("w.pkl", b"epoch,loss\n1,2\n", "it is damaged, cut off or of another kind"),
+    ("w.pkl", pickle.dumps({"a": [1, 2]})[:-3], "it is damaged, cut off or of another kind"),
+])  # fmt: skip
 @pytest.mark.filterwarnings("error")
 def test_unreadable_weights_are_named_with_the_reason(
     name: str, content: bytes, reason: str, tmp_path: Path
@@ -165,13 +162,10 @@ def test_torch_file_may_have_the_suffix_of_a_pickle(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "w.pkl").tensors["backbone.weight"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("model", [1]), ("model", {1: torch.ones(1)}), ("model", {"a": 1}), ("config", {"a": 1}),
-        ("class_names", 5), ("iteration", "1"), ("test_size", 4), ("metrics", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("key", "value"), [
+    ("model", [1]), ("model", {1: torch.ones(1)}), ("model", {"a": 1}), ("config", {"a": 1}),
+    ("class_names", 5), ("iteration", "1"), ("test_size", 4), ("metrics", None),
+])  # fmt: skip
 def test_changed_checkpoints_are_refused(key: str, value: object, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     save_checkpoint(path, Checkpoint({"a": torch.ones(1)}, ModelInfo(), 1, {}))

@@ -25,25 +25,22 @@ def test_header_length_of_safetensors_is_not_taken_for_text(tmp_path: Path, star
     assert read_content(path)["weight"].tolist() == [1, 1] and not is_json_file(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind"),
-    [
-        ("model.pth", b"hello world", "a text file"),
-        ("model.pt", "权重文件\n".encode("gbk"), "a text file"),
-        ("model.pth", b"", "an empty file"),
-        ("model.pth", b"\x08\x0a\x12\x07pytorch", "no file of PyTorch"),  # ONNX
-        (
-            "model.onnx",
-            b"\x08\x0a\x12\x07pytorch",
-            "an exported file, not a weights file; .* explain, serve, pseudo-label, verify and",
-        ),
-        ("model.PT2", b"PK\x03\x04", "an exported file, not a weights file; give the checkpoint"),
-        ("model.xml", b'<?xml version="1.0"?>\n<net name="x">', "an exported file, not"),
-        ("model.pth", b"BM\x9a\0\0\0", r"a picture \(BMP\)"),
-        ("model.h5", b"\x89HDF\r\n", "an HDF5 file"),
-        ("model.npy", b"\x93NUMPY\x01", "an array of NumPy"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "kind"), [
+    ("model.pth", b"hello world", "a text file"),
+    ("model.pt", "权重文件\n".encode("gbk"), "a text file"),
+    ("model.pth", b"", "an empty file"),
+    ("model.pth", b"\x08\x0a\x12\x07pytorch", "no file of PyTorch"),  # ONNX
+    (
+        "model.onnx",
+        b"\x08\x0a\x12\x07pytorch",
+        "an exported file, not a weights file; .* explain, serve, pseudo-label, verify and",
+    ),
+    ("model.PT2", b"PK\x03\x04", "an exported file, not a weights file; give the checkpoint"),
+    ("model.xml", b'<?xml version="1.0"?>\n<net name="x">', "an exported file, not"),
+    ("model.pth", b"BM\x9a\0\0\0", r"a picture \(BMP\)"),
+    ("model.h5", b"\x89HDF\r\n", "an HDF5 file"),
+    ("model.npy", b"\x93NUMPY\x01", "an array of NumPy"),
+])  # fmt: skip
 def test_other_kinds_of_file_are_told(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=f"{name} is {kind}"):

@@ -88,56 +88,50 @@ def test_overrides_are_typed_and_win() -> None:
     assert "MODEL.ROI_HEADS.NUM_CLASSES" not in config.stated
 
 
-@pytest.mark.parametrize(
-    ("overrides", "key", "value"),
-    [
-        (["SOLVER.BASE_LR", 0.01], "SOLVER.BASE_LR", 0.01),
-        (["SOLVER.BASE_LR", 1], "SOLVER.BASE_LR", 1.0),
-        (["SOLVER.BASE_LR", np.float32(0.5)], "SOLVER.BASE_LR", 0.5),
-        (["SOLVER.MAX_ITER", np.int64(3)], "SOLVER.MAX_ITER", 3),
-        (["SOLVER.MAX_ITER", torch.tensor(3)], "SOLVER.MAX_ITER", 3),
-        (["INPUT.MIN_SIZE_TRAIN", (128,)], "INPUT.MIN_SIZE_TRAIN", (128,)),
-        (["INPUT.MIN_SIZE_TRAIN", [64, np.int32(128)]], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
-        (["INPUT.MIN_SIZE_TRAIN", np.array([64, 128])], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
-        (["MODEL.FPN.IN_FEATURES", "[res4, res5]"], "MODEL.FPN.IN_FEATURES", ("res4", "res5")),
-        (["MODEL.WEIGHTS", "[a].pth"], "MODEL.WEIGHTS", "[a].pth"),
-        (["MODEL.MASK_ON", True], "MODEL.MASK_ON", True),
-        (["MODEL.MASK_ON", np.bool_(True)], "MODEL.MASK_ON", True),
-        (["MODEL.WEIGHTS", Path("a.pth")], "MODEL.WEIGHTS", "a.pth"),
-        ({"SOLVER.BASE_LR": 0.01}, "SOLVER.BASE_LR", 0.01),
-        ({"SOLVER.BASE_LR": "1e-2"}, "SOLVER.BASE_LR", 0.01),
-        ({"SOLVER": {"CLIP_GRADIENTS": {"ENABLED": True}}}, "SOLVER.CLIP_GRADIENTS.ENABLED", True),
-        ([("SEED", 1), ("SOLVER.MAX_ITER", 3)], "SOLVER.MAX_ITER", 3),
-        ([{"SOLVER.MAX_ITER": 3}, "SEED", 1], "SOLVER.MAX_ITER", 3),
-    ],
-)
+@pytest.mark.parametrize(("overrides", "key", "value"), [
+    (["SOLVER.BASE_LR", 0.01], "SOLVER.BASE_LR", 0.01),
+    (["SOLVER.BASE_LR", 1], "SOLVER.BASE_LR", 1.0),
+    (["SOLVER.BASE_LR", np.float32(0.5)], "SOLVER.BASE_LR", 0.5),
+    (["SOLVER.MAX_ITER", np.int64(3)], "SOLVER.MAX_ITER", 3),
+    (["SOLVER.MAX_ITER", torch.tensor(3)], "SOLVER.MAX_ITER", 3),
+    (["INPUT.MIN_SIZE_TRAIN", (128,)], "INPUT.MIN_SIZE_TRAIN", (128,)),
+    (["INPUT.MIN_SIZE_TRAIN", [64, np.int32(128)]], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
+    (["INPUT.MIN_SIZE_TRAIN", np.array([64, 128])], "INPUT.MIN_SIZE_TRAIN", (64, 128)),
+    (["MODEL.FPN.IN_FEATURES", "[res4, res5]"], "MODEL.FPN.IN_FEATURES", ("res4", "res5")),
+    (["MODEL.WEIGHTS", "[a].pth"], "MODEL.WEIGHTS", "[a].pth"),
+    (["MODEL.MASK_ON", True], "MODEL.MASK_ON", True),
+    (["MODEL.MASK_ON", np.bool_(True)], "MODEL.MASK_ON", True),
+    (["MODEL.WEIGHTS", Path("a.pth")], "MODEL.WEIGHTS", "a.pth"),
+    ({"SOLVER.BASE_LR": 0.01}, "SOLVER.BASE_LR", 0.01),
+    ({"SOLVER.BASE_LR": "1e-2"}, "SOLVER.BASE_LR", 0.01),
+    ({"SOLVER": {"CLIP_GRADIENTS": {"ENABLED": True}}}, "SOLVER.CLIP_GRADIENTS.ENABLED", True),
+    ([("SEED", 1), ("SOLVER.MAX_ITER", 3)], "SOLVER.MAX_ITER", 3),
+    ([{"SOLVER.MAX_ITER": 3}, "SEED", 1], "SOLVER.MAX_ITER", 3),
+])  # fmt: skip
 def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
     config = load_config("CenterNet2_R18_small", overrides)
     assert config[key] == value and type(config[key]) is type(value)
     assert load_config("CenterNet2_R18_small").override(overrides) == config
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ("SOLVER.BASE_LR 0.01", "overrides are a list of keys and values or a dictionary"),
-        ([0.01, "SOLVER.BASE_LR"], "0.01 is no key"),
-        (["SOLVER.BASE_LR", None], "SOLVER.BASE_LR is None"),
-        (["SOLVER.MAX_ITER", True], "SOLVER.MAX_ITER is True"),
-        (["SOLVER.MAX_ITER", 1.5], "SOLVER.MAX_ITER is 1.5"),
-        ({"SOLVER.BASE_RL": 1}, "did you mean 'SOLVER.BASE_LR'"),
-        ({"SOLVER": 1}, "'SOLVER' is a group of options, such as SOLVER."),
-        (["SOLVER.BASE_LR", {"a": 1}], "SOLVER.BASE_LR is {'a': 1}"),
-        (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
-        (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
-        (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
-        (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
-        (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is (1, 'x'); it takes a list of whole"),
-        (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
-        (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
-        (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
-    ],
-)
+@pytest.mark.parametrize(("overrides", "message"), [
+    ("SOLVER.BASE_LR 0.01", "overrides are a list of keys and values or a dictionary"),
+    ([0.01, "SOLVER.BASE_LR"], "0.01 is no key"),
+    (["SOLVER.BASE_LR", None], "SOLVER.BASE_LR is None"),
+    (["SOLVER.MAX_ITER", True], "SOLVER.MAX_ITER is True"),
+    (["SOLVER.MAX_ITER", 1.5], "SOLVER.MAX_ITER is 1.5"),
+    ({"SOLVER.BASE_RL": 1}, "did you mean 'SOLVER.BASE_LR'"),
+    ({"SOLVER": 1}, "'SOLVER' is a group of options, such as SOLVER."),
+    (["SOLVER.BASE_LR", {"a": 1}], "SOLVER.BASE_LR is {'a': 1}"),
+    (["SOLVER.BASE_RL", "1"], "did you mean 'SOLVER.BASE_LR'"),
+    (["--weigths", "R-50.pkl"], "there is no option '--weigths'; --help lists"),
+    (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast'"),
+    (["SOLVER.MAX_ITER", "1.5"], "SOLVER.MAX_ITER is 1.5"),
+    (["SOLVER.STEPS", "(1, 'x')"], "SOLVER.STEPS is (1, 'x'); it takes a list of whole"),
+    (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
+    (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
+    (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
+])  # fmt: skip
 def test_wrong_overrides_are_refused(overrides: Any, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config("CenterNet2_R18_small", overrides)
@@ -256,15 +250,12 @@ def test_ignored_option_is_logged_once(caplog: pytest.LogCaptureFixture) -> None
     ]
 
 
-@pytest.mark.parametrize(
-    ("key", "field"),
-    [
-        ("INPUT.NOT_CLAMP_BOX", "assigner.clamp_boxes"),
-        ("MODEL.CENTERNET.NOT_NMS", "decoder.nms"),
-        ("MODEL.CENTERNET.NOT_NORM_REG", "criterion.weigh_boxes"),
-        ("MODEL.CENTERNET.NO_REDUCE", "criterion.average_over_processes"),
-    ],
-)
+@pytest.mark.parametrize(("key", "field"), [
+    ("INPUT.NOT_CLAMP_BOX", "assigner.clamp_boxes"),
+    ("MODEL.CENTERNET.NOT_NMS", "decoder.nms"),
+    ("MODEL.CENTERNET.NOT_NORM_REG", "criterion.weigh_boxes"),
+    ("MODEL.CENTERNET.NO_REDUCE", "criterion.average_over_processes"),
+])  # fmt: skip
 @pytest.mark.parametrize("value", [True, False])
 def test_negated_key_sets_the_positive_field(key: str, field: str, value: bool) -> None:
     config = load_config("CenterNet2_R50_1x", [key, str(value)])
@@ -328,16 +319,13 @@ def test_values_that_yaml_cannot_read_name_the_file(tmp_path: Path, value: str) 
         load_config(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("SOLVER:\n  BASE_LR: -1\n", r"SOLVER\.BASE_LR is -1 in .*own\.yaml; it takes"),
-        ("_BASE_: below.yaml\n", r"SOLVER\.BASE_LR is 'high' in .*below\.yaml; it takes"),
-        ("_BASE_: own.yaml\n", r"own\.yaml: its _BASE_ 'own\.yaml' leads back to this file"),
-        ("_BASE_: none.yaml\n", r"own\.yaml: its _BASE_ is not known: .* 'none\.yaml'"),
-        ("SOLVER: 3\n", r"'SOLVER' in .*own\.yaml is a group of options, such as SOLVER\."),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("SOLVER:\n  BASE_LR: -1\n", r"SOLVER\.BASE_LR is -1 in .*own\.yaml; it takes"),
+    ("_BASE_: below.yaml\n", r"SOLVER\.BASE_LR is 'high' in .*below\.yaml; it takes"),
+    ("_BASE_: own.yaml\n", r"own\.yaml: its _BASE_ 'own\.yaml' leads back to this file"),
+    ("_BASE_: none.yaml\n", r"own\.yaml: its _BASE_ is not known: .* 'none\.yaml'"),
+    ("SOLVER: 3\n", r"'SOLVER' in .*own\.yaml is a group of options, such as SOLVER\."),
+])  # fmt: skip
 def test_errors_of_config_files_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "below.yaml").write_text("SOLVER:\n  BASE_LR: high\n")
     (tmp_path / "own.yaml").write_text(text)

@@ -57,18 +57,15 @@ def test_obeyed_options_do_not_change_the_network(name: str) -> None:
     assert before == after
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"MODEL.RESNETS.DEPTH": 50},
-        {"MODEL.FPN.OUT_CHANNELS": 32},
-        {"MODEL.CENTERNET.NUM_BOX_CONVS": 2},
-        {"MODEL.ROI_BOX_HEAD.FC_DIM": 64},
-        {"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": True},
-        {"MODEL.MASK_ON": True},
-        {"MODEL.META_ARCHITECTURE": "CenterNetDetector"},
-    ],
-)
+@pytest.mark.parametrize("changes", [
+    {"MODEL.RESNETS.DEPTH": 50},
+    {"MODEL.FPN.OUT_CHANNELS": 32},
+    {"MODEL.CENTERNET.NUM_BOX_CONVS": 2},
+    {"MODEL.ROI_BOX_HEAD.FC_DIM": 64},
+    {"MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": True},
+    {"MODEL.MASK_ON": True},
+    {"MODEL.META_ARCHITECTURE": "CenterNetDetector"},
+])  # fmt: skip
 def test_options_that_change_the_network_are_refused(changes: dict[str, object]) -> None:
     config = load_config("CenterNet2_R18_small")
     assert set(config.replace(changes).changed_from(config)) <= set(REFUSED)

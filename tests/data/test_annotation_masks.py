@@ -97,44 +97,38 @@ def test_segmentation_without_area(segmentation: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("segmentation", "message"),
-    [
-        ("4 5 6", "neither a list of polygons"),
-        ([[1, 2, 3, 4, 5, 6], 7], "holds something else"),
-        ([[1, 2, 3, 4, 5, "x"]], "not made of finite numbers"),
-        ([[1, 2, 3, 4, 5, float("nan")]], "finite"),
-        ({"size": [4, 4], "counts": "04<"}, r"size \[4, 4\], but its image is \[48, 64\]"),
-        ({"size": [48, 64], "counts": [10, 20]}, "do not add up to the 3072 pixels"),
-        ({"size": [48, 64], "counts": "z$"}, "damaged"),
-        ({"size": [48, 64], "counts": "04<"}, "do not add up"),
-        ({"size": [48, 64]}, "neither a list nor a string"),
-        ({"counts": [0, 3072]}, "size None"),
-        ({"size": [48, 64], "counts": [-1, 3073]}, "do not add up"),
-    ],
-)
+@pytest.mark.parametrize(("segmentation", "message"), [
+    ("4 5 6", "neither a list of polygons"),
+    ([[1, 2, 3, 4, 5, 6], 7], "holds something else"),
+    ([[1, 2, 3, 4, 5, "x"]], "not made of finite numbers"),
+    ([[1, 2, 3, 4, 5, float("nan")]], "finite"),
+    ({"size": [4, 4], "counts": "04<"}, r"size \[4, 4\], but its image is \[48, 64\]"),
+    ({"size": [48, 64], "counts": [10, 20]}, "do not add up to the 3072 pixels"),
+    ({"size": [48, 64], "counts": "z$"}, "damaged"),
+    ({"size": [48, 64], "counts": "04<"}, "do not add up"),
+    ({"size": [48, 64]}, "neither a list nor a string"),
+    ({"counts": [0, 3072]}, "size None"),
+    ({"size": [48, 64], "counts": [-1, 3073]}, "do not add up"),
+])  # fmt: skip
 def test_wrong_segmentations_are_named(segmentation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_segmentation(segmentation, SIZE)
 
 
-@pytest.mark.parametrize(
-    ("segmentation", "kind", "repair"),
-    [
-        ([1, 1, 9, 1, 9, 9], POLYGONS, "flat"),
-        ([["1", 1, 9, 1, 9, "9"]], POLYGONS, "text"),
-        ([[1, 1, 9, 1, 9, 9], [1, 2, 3, 4]], POLYGONS, "parts"),
-        ([[1, 1, 9, 1, 9, 9, 4]], NO_MASK, "parts"),
-        ([[1, 1, 40, 40, 9, 9]], POLYGONS | NO_PIXEL, ""),
-        ([[1, 1, 1, 1, 1, 1]], POLYGONS | NO_PIXEL, ""),
-        ([[-9, -9, -1, -9, -1, -1]], POLYGONS | NO_PIXEL, ""),
-        ([[5, 5, 5, 5, 5, 5], [1, 1, 9, 1, 9, 9]], POLYGONS, ""),
-        ({"size": [48.0, 64.0], "counts": [0, 3072]}, RUN_LENGTHS, ""),
-        ({"size": ["48", "64"], "counts": ["0", "3072"]}, RUN_LENGTHS, "text"),
-        ({"size": [48, 64], "counts": [3072]}, RUN_LENGTHS | NO_PIXEL, ""),
-        ({"size": [48, 64], "counts": "PP3"}, RUN_LENGTHS | NO_PIXEL, ""),
-    ],
-)
+@pytest.mark.parametrize(("segmentation", "kind", "repair"), [
+    ([1, 1, 9, 1, 9, 9], POLYGONS, "flat"),
+    ([["1", 1, 9, 1, 9, "9"]], POLYGONS, "text"),
+    ([[1, 1, 9, 1, 9, 9], [1, 2, 3, 4]], POLYGONS, "parts"),
+    ([[1, 1, 9, 1, 9, 9, 4]], NO_MASK, "parts"),
+    ([[1, 1, 40, 40, 9, 9]], POLYGONS | NO_PIXEL, ""),
+    ([[1, 1, 1, 1, 1, 1]], POLYGONS | NO_PIXEL, ""),
+    ([[-9, -9, -1, -9, -1, -1]], POLYGONS | NO_PIXEL, ""),
+    ([[5, 5, 5, 5, 5, 5], [1, 1, 9, 1, 9, 9]], POLYGONS, ""),
+    ({"size": [48.0, 64.0], "counts": [0, 3072]}, RUN_LENGTHS, ""),
+    ({"size": ["48", "64"], "counts": ["0", "3072"]}, RUN_LENGTHS, "text"),
+    ({"size": [48, 64], "counts": [3072]}, RUN_LENGTHS | NO_PIXEL, ""),
+    ({"size": [48, 64], "counts": "PP3"}, RUN_LENGTHS | NO_PIXEL, ""),
+])  # fmt: skip
 def test_forms_of_other_programs(segmentation: Any, kind: int, repair: str) -> None:
     read = read_segmentation(segmentation, SIZE)
     assert (read.kind, read.repair) == (kind, repair)
@@ -228,16 +222,13 @@ def test_wrong_segmentation_is_named(content: dict[str, Any], write: Callable[..
     load_coco(path, path.parent, name="small")  # without masks it does not matter
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        ResizeShortestEdge(lengths=(37, 91), max_size=400, sampling="choice"),
-        EfficientDetResizeCrop(size=50, scale_range=(0.8, 2.0)),
-        RandomCrop(kind="relative_range", size=(0.5, 0.5)),
-        RandomFlip(direction="horizontal", probability=1),
-        RandomFlip(direction="vertical", probability=1),
-    ],
-)
+@pytest.mark.parametrize("step", [
+    ResizeShortestEdge(lengths=(37, 91), max_size=400, sampling="choice"),
+    EfficientDetResizeCrop(size=50, scale_range=(0.8, 2.0)),
+    RandomCrop(kind="relative_range", size=(0.5, 0.5)),
+    RandomFlip(direction="horizontal", probability=1),
+    RandomFlip(direction="vertical", probability=1),
+])  # fmt: skip
 def test_polygons_and_bitmaps_move_alike(step: Any) -> None:
     angle, radius = np.arange(9) * 0.7, np.random.default_rng(3).uniform(12, 22, 9)
     polygon = torch.tensor(

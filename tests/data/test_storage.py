@@ -16,15 +16,12 @@ from centernet2.images.storage import read_bytes, remote_url, shown_name
 from tests.helpers.data import assert_same_batches, first_batches, load_by_files
 
 
-@pytest.mark.parametrize(
-    ("path", "shown"),
-    [
-        ("rtsp://me:se:cr@t@camera:554//live", "rtsp://me:***@camera:554//live"),
-        (Path("https://me:secret@host/a.jpg"), "https://me:***@host/a.jpg"),
-        ("https://me@host/a@b:c.jpg", "https://me@host/a@b:c.jpg"),
-        ("folder/me:secret@1.jpg", "folder/me:secret@1.jpg"),
-    ],
-)
+@pytest.mark.parametrize(("path", "shown"), [
+    ("rtsp://me:se:cr@t@camera:554//live", "rtsp://me:***@camera:554//live"),
+    (Path("https://me:secret@host/a.jpg"), "https://me:***@host/a.jpg"),
+    ("https://me@host/a@b:c.jpg", "https://me@host/a@b:c.jpg"),
+    ("folder/me:secret@1.jpg", "folder/me:secret@1.jpg"),
+])  # fmt: skip
 def test_passwords_are_not_shown(path: Path | str, shown: str) -> None:
     assert shown_name(path) == shown
 
@@ -71,19 +68,16 @@ def server(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         running.shutdown()
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("https://host/a/b.jpg", "https://host/a/b.jpg"),
-        ("https:/host/a", "https://host/a"),
-        ("/work/here/s3:/bucket/a.tar/b.jpg@0+1", "s3://bucket/a.tar/b.jpg@0+1"),
-        ("file:///data/images/1.jpg", "file:///data/images/1.jpg"),
-        ("/data/images/1.jpg", None),
-        ("C:/data/1.jpg", None),
-        ("notes:/1.jpg/", "notes://1.jpg/"),
-        ("a.http:/b", None),
-    ],
-)
+@pytest.mark.parametrize(("path", "expected"), [
+    ("https://host/a/b.jpg", "https://host/a/b.jpg"),
+    ("https:/host/a", "https://host/a"),
+    ("/work/here/s3:/bucket/a.tar/b.jpg@0+1", "s3://bucket/a.tar/b.jpg@0+1"),
+    ("file:///data/images/1.jpg", "file:///data/images/1.jpg"),
+    ("/data/images/1.jpg", None),
+    ("C:/data/1.jpg", None),
+    ("notes:/1.jpg/", "notes://1.jpg/"),
+    ("a.http:/b", None),
+])  # fmt: skip
 def test_remote_urls_and_local_paths(path: str, expected: str | None) -> None:
     assert remote_url(path) == expected
     assert remote_url(Path(path)) == (expected.rstrip("/") if expected else None)

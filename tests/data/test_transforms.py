@@ -155,15 +155,12 @@ def test_efficientdet_boxes_use_the_exact_scale() -> None:
     assert torch.allclose(target["boxes"][0], torch.tensor(RECTANGLE) * (77 / 120))
 
 
-@pytest.mark.parametrize(
-    ("kind", "size", "message"),
-    [
-        ("relative", (1.5, 0.5), "give fractions of the image"),
-        ("relative_range", (0.5, 384.0), "give fractions of the image"),
-        ("absolute", (0.9, 0.9), "give pixels"),
-        ("absolute_range", (100.0, 40.0), "give the smaller one first"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "size", "message"), [
+    ("relative", (1.5, 0.5), "give fractions of the image"),
+    ("relative_range", (0.5, 384.0), "give fractions of the image"),
+    ("absolute", (0.9, 0.9), "give pixels"),
+    ("absolute_range", (100.0, 40.0), "give the smaller one first"),
+])  # fmt: skip
 def test_crop_of_other_kinds_is_refused(kind: Any, size: tuple[float, float], message: str) -> None:
     with pytest.raises(ValueError, match=rf"INPUT\.CROP\.SIZE\); {message}"):
         RandomCrop(kind=kind, size=size)

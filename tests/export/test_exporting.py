@@ -22,13 +22,10 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        ([], "finds nothing .* to compare; they are drawn, as no others are given: .* photos/"),
-        (drawn_images()[:1], "finds nothing in the 3 images .* to compare; name images .*"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("images", "words"), [
+    ([], "finds nothing .* to compare; they are drawn, as no others are given: .* photos/"),
+    (drawn_images()[:1], "finds nothing in the 3 images .* to compare; name images .*"),
+])  # fmt: skip
 def test_detector_that_detects_nothing_cannot_be_compared(
     images: list[Tensor], words: str, tmp_path: Path
 ) -> None:

@@ -10,18 +10,15 @@ from centernet2.export.certificate import package_versions
 from centernet2.export.formats import FORMATS, Format, choose_format, require_packages
 
 
-@pytest.mark.parametrize(
-    ("output", "name", "expected"),
-    [
-        (None, None, ("model.onnx", "onnx")),
-        (None, "torch", ("model.pt2", "torch")),
-        (None, "model-api", ("model.xml", "model-api")),
-        ("a/net.xml", None, ("a/net.xml", "openvino")),
-        ("net.pt2", None, ("net.pt2", "torch")),
-        ("net.xml", "model-api", ("net.xml", "model-api")),
-        ("net.v2.pt2", "aotinductor", ("net.v2.pt2", "aotinductor")),
-    ],
-)
+@pytest.mark.parametrize(("output", "name", "expected"), [
+    (None, None, ("model.onnx", "onnx")),
+    (None, "torch", ("model.pt2", "torch")),
+    (None, "model-api", ("model.xml", "model-api")),
+    ("a/net.xml", None, ("a/net.xml", "openvino")),
+    ("net.pt2", None, ("net.pt2", "torch")),
+    ("net.xml", "model-api", ("net.xml", "model-api")),
+    ("net.v2.pt2", "aotinductor", ("net.v2.pt2", "aotinductor")),
+])  # fmt: skip
 def test_format_is_named_or_follows_from_the_suffix(
     output: str | None, name: str | None, expected: tuple[str, str]
 ) -> None:
@@ -29,16 +26,13 @@ def test_format_is_named_or_follows_from_the_suffix(
     assert (str(path), found) == expected
 
 
-@pytest.mark.parametrize(
-    ("output", "name", "message"),
-    [
-        ("net.onnx", "openvino", r"net\.onnx, but a file of --format openvino ends in \.xml"),
-        ("net.pt2", "model-api", r"ends in \.xml"),
-        ("net.pth", None, r"end it in \.onnx or \.pt2 or \.xml"),
-        ("net", "torch", r"ends in \.pt2"),
-        (None, "tflite", "--format is 'tflite'; choose one of onnx, openvino, torch"),
-    ],
-)
+@pytest.mark.parametrize(("output", "name", "message"), [
+    ("net.onnx", "openvino", r"net\.onnx, but a file of --format openvino ends in \.xml"),
+    ("net.pt2", "model-api", r"ends in \.xml"),
+    ("net.pth", None, r"end it in \.onnx or \.pt2 or \.xml"),
+    ("net", "torch", r"ends in \.pt2"),
+    (None, "tflite", "--format is 'tflite'; choose one of onnx, openvino, torch"),
+])  # fmt: skip
 def test_contradictions_are_refused(output: str | None, name: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_format(None if output is None else Path(output), name)

@@ -133,13 +133,10 @@ def test_too_little_agreement_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("options", "sizes"),
-    [
-        (GraphOptions(size=(9_999_999, 9_999_999)), "images of 9999999 x 9999999"),
-        (GraphOptions(batch=10**9), "a batch of 1000000000"),
-    ],
-)
+@pytest.mark.parametrize(("options", "sizes"), [
+    (GraphOptions(size=(9_999_999, 9_999_999)), "images of 9999999 x 9999999"),
+    (GraphOptions(batch=10**9), "a batch of 1000000000"),
+])  # fmt: skip
 def test_what_does_not_fit_into_memory_is_refused(
     detector: Detector, tmp_path: Path, options: GraphOptions, sizes: str
 ) -> None:
@@ -163,15 +160,12 @@ def test_predict_takes_an_exported_file(exported: Path, tmp_path: Path) -> None:
             assert own["score"] == pytest.approx(other["score"], abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("words", "options", "message"),
-    [
-        (("MODEL.DEVICE", "cpu"), {}, "config overrides cannot be applied; export the model"),
-        ((), {"config": "CenterNet2_R50_1x"}, "--config-file cannot be applied"),
-        ((), {"inference": InferenceOptions(dtype="bf16")}, "--dtype cannot be applied"),
-        ((), {"inference": InferenceOptions(device="mps")}, "runs on cpu or cuda"),
-    ],
-)
+@pytest.mark.parametrize(("words", "options", "message"), [
+    (("MODEL.DEVICE", "cpu"), {}, "config overrides cannot be applied; export the model"),
+    ((), {"config": "CenterNet2_R50_1x"}, "--config-file cannot be applied"),
+    ((), {"inference": InferenceOptions(dtype="bf16")}, "--dtype cannot be applied"),
+    ((), {"inference": InferenceOptions(device="mps")}, "runs on cpu or cuda"),
+])  # fmt: skip
 def test_predict_refuses_what_the_file_has_settled(
     exported: Path, tmp_path: Path, words: tuple[str, ...], options: dict[str, Any], message: str
 ) -> None:

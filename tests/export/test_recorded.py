@@ -53,12 +53,9 @@ def test_service_explains_file_with_record(exported: Path, monkeypatch: pytest.M
     assert load_served([exported], batch_size=1)[0].unexplained == "no record"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rules": [1]}, {"rules": {"strides": [8, 16]}}, {"rules": 3}, {"test_size": {"width": 800}}
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("change", [
+    {"rules": [1]}, {"rules": {"strides": [8, 16]}}, {"rules": 3}, {"test_size": {"width": 800}}
+])  # fmt: skip
 def test_changed_rules_are_named(
     exported: Path, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,22 +72,19 @@ def check_outputs(model: Any, x: Tensor, **wanted: Tensor) -> None:
         np.testing.assert_array_equal(found, own)
 
 
-@pytest.mark.parametrize(
-    ("model", "reason"),
-    [
-        (lambda: model_of(node("Det", "x")), "it is not known whether"),
-        (lambda: model_of(node("Sin", "x"), shape=(1, 3, "height", 8)), "no fixed shape"),
-        (lambda: model_of(node("Not", "x"), input_type=TYPES.FLOAT), "Not : it takes no FLOAT"),
-        (lambda: model_of(node("NonZero", "x"), input_type=TYPES.BOOL), "it takes no BOOL"),
-        (lambda: model_of(node("Cast", "x", to=TYPES.DOUBLE)), "its result is DOUBLE, which"),
-        (lambda: model_of(node("TopK", "x", "k"), input_type=TYPES.INT32, k=[3840]),
-         "K is 3840; it has to be less"),
-        (lambda: model_of(node("TopK", "x", "x")), "K is not constant"),
-        (lambda: model_of(node("Resize", "x", "", "x", antialias=1)), "it cannot smooth"),
-        (lambda: model_of(node("ScatterND", "x", "x", "x", reduction="add")), "reduction"),
-        (lambda: model_of(node("DeformConv", "x", "x", "x", pads=[1, 1, 1, 2])), "padding differs"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("model", "reason"), [
+    (lambda: model_of(node("Det", "x")), "it is not known whether"),
+    (lambda: model_of(node("Sin", "x"), shape=(1, 3, "height", 8)), "no fixed shape"),
+    (lambda: model_of(node("Not", "x"), input_type=TYPES.FLOAT), "Not : it takes no FLOAT"),
+    (lambda: model_of(node("NonZero", "x"), input_type=TYPES.BOOL), "it takes no BOOL"),
+    (lambda: model_of(node("Cast", "x", to=TYPES.DOUBLE)), "its result is DOUBLE, which"),
+    (lambda: model_of(node("TopK", "x", "k"), input_type=TYPES.INT32, k=[3840]),
+     "K is 3840; it has to be less"),
+    (lambda: model_of(node("TopK", "x", "x")), "K is not constant"),
+    (lambda: model_of(node("Resize", "x", "", "x", antialias=1)), "it cannot smooth"),
+    (lambda: model_of(node("ScatterND", "x", "x", "x", reduction="add")), "reduction"),
+    (lambda: model_of(node("DeformConv", "x", "x", "x", pads=[1, 1, 1, 2])), "padding differs"),
+])  # fmt: skip
 def test_refusals(model: Any, reason: str) -> None:
     refused = model()
     for_tensorrt(refused)
@@ -100,14 +97,11 @@ def test_newer_opsets_are_refused() -> None:
     assert refusals(model) == ["opset 21 is beyond 20"]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda: model_of(node("TopK", "x", "k", sorted=0), k=[2]),
-        lambda: model_of(node("ScatterND", "x", "i", "x", reduction="none"), i=[[0]]),
-        lambda: model_of(node("Equal", "x", "yes"), input_type=TYPES.BOOL, yes=True),
-    ],
-)
+@pytest.mark.parametrize("model", [
+    lambda: model_of(node("TopK", "x", "k", sorted=0), k=[2]),
+    lambda: model_of(node("ScatterND", "x", "i", "x", reduction="none"), i=[[0]]),
+    lambda: model_of(node("Equal", "x", "yes"), input_type=TYPES.BOOL, yes=True),
+])  # fmt: skip
 def test_what_the_parser_refuses_is_changed(model: Any) -> None:
     changed = model()
     before = refusals(changed)

@@ -138,14 +138,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "nowhere.jpg")
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        ("grayscale.png", (120, 160)),
-        ("tiny_1x1.png", (1, 1)),
-        ("extreme_aspect_2000x4.png", (4, 2000)),
-    ],
-)
+@pytest.mark.parametrize(("name", "size"), [
+    ("grayscale.png", (120, 160)),
+    ("tiny_1x1.png", (1, 1)),
+    ("extreme_aspect_2000x4.png", (4, 2000)),
+])  # fmt: skip
 def test_unusual_but_valid_files(shared: Path, name: str, size: tuple[int, int]) -> None:
     assert read_image(shared / "data" / "broken" / name).shape == (*size, 3)
 

@@ -147,24 +147,20 @@ def test_shapes_too_large_for_memory_are_skipped(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ((), "give a model to measure: --config-file NAME, or --weights CHECKPOINT"),
-        (("--config-file", SMALL, "--runs", "0"), "--runs is 0; it takes a whole number from 1"),
-        (("--config-file", SMALL, "--threads", "-1"), "--threads is -1; it takes"),
-        (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes is (2, 0); it"),
-        (("--config-file", SMALL, "--sizes", "640"),
-         "--sizes is '640'; write HEIGHTxWIDTH in pixels"),
-        (("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
-         "put MODEL.MASK_ON and its value before --sizes"),
-        (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
-        (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),
-        (("--config-file", SMALL, "--device", "cuda:9"), "device 'cuda:9' is not available"),
-        (("--config-file", "CenterNet3"), "no packaged config of that name"),
-        (("--weights", "nothing.pth"), "nothing.pth"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "message"), [
+    ((), "give a model to measure: --config-file NAME, or --weights CHECKPOINT"),
+    (("--config-file", SMALL, "--runs", "0"), "--runs is 0; it takes a whole number from 1"),
+    (("--config-file", SMALL, "--threads", "-1"), "--threads is -1; it takes"),
+    (("--config-file", SMALL, "--batch-sizes", "2", "0"), "--batch-sizes is (2, 0); it"),
+    (("--config-file", SMALL, "--sizes", "640"), "--sizes is '640'; write HEIGHTxWIDTH in pixels"),
+    (("--config-file", SMALL, "--sizes", "64x64", "MODEL.MASK_ON", "True"),
+     "put MODEL.MASK_ON and its value before --sizes"),
+    (("--config-file", SMALL, "--sizes", "64x8"), "height and width are at least 32"),
+    (("--config-file", SMALL, "--dtype", "int8"), "'int8'; choose one of fp32, bf16, fp16"),
+    (("--config-file", SMALL, "--device", "cuda:9"), "device 'cuda:9' is not available"),
+    (("--config-file", "CenterNet3"), "no packaged config of that name"),
+    (("--weights", "nothing.pth"), "nothing.pth"),
+])  # fmt: skip
 def test_errors_exit_with_code_2(
     options: tuple[str, ...],
     message: str,

@@ -102,16 +102,13 @@ def test_differences_say_why_weights_may_differ(run: Path) -> None:
     assert differences(seedless, origin)[0].startswith("the run had no --seed")
 
 
-@pytest.mark.parametrize(
-    ("same", "inexact", "after", "verdict"),
-    [
-        (True, (), 50.0, True),
-        (False, (), 50.0, False),  # they must be equal
-        (False, ("torch is 1.0",), 50.4, True),
-        (False, ("torch is 1.0",), 50.6, False),
-        (False, ("torch is 1.0",), None, False),
-    ],
-)
+@pytest.mark.parametrize(("same", "inexact", "after", "verdict"), [
+    (True, (), 50.0, True),
+    (False, (), 50.0, False),  # they must be equal
+    (False, ("torch is 1.0",), 50.4, True),
+    (False, ("torch is 1.0",), 50.6, False),
+    (False, ("torch is 1.0",), None, False),
+])  # fmt: skip
 def test_verdict(same: bool, inexact: tuple[str, ...], after: float | None, verdict: bool) -> None:
     result = Reproduction(same, inexact, 50.0, after)
     assert result.is_same is verdict

@@ -11,25 +11,22 @@ from tests.helpers.jobs import build_untrained
 from tests.helpers.training import write_blocks
 
 
-@pytest.mark.parametrize(
-    ("words", "is_data"),
-    [
-        (["my_data"], True),  # it is not there, as its reader will say
-        (["my_data", "SOLVER.MAX_ITER", "3"], True),
-        (["coco_2017"], True),
-        (["./data.yaml"], True),
-        (["here.json", "SEED", "1"], True),
-        (["UPPER", "SEED", "1"], True),
-        (["SEED", "1"], False),
-        (["SOLVER.MAX_ITER", "3"], False),
-        (["SOLVER.MAX_ITR", "3"], False),
-        (["SOLVERMAX_ITER", "3"], False),
-        (["solver.max_iter", "3"], False),
-        ([], False),
-        ([{"SEED": 1}], False),
-        ([("SEED", 1)], False),
-    ],
-)
+@pytest.mark.parametrize(("words", "is_data"), [
+    (["my_data"], True),  # it is not there, as its reader will say
+    (["my_data", "SOLVER.MAX_ITER", "3"], True),
+    (["coco_2017"], True),
+    (["./data.yaml"], True),
+    (["here.json", "SEED", "1"], True),
+    (["UPPER", "SEED", "1"], True),
+    (["SEED", "1"], False),
+    (["SOLVER.MAX_ITER", "3"], False),
+    (["SOLVER.MAX_ITR", "3"], False),
+    (["SOLVERMAX_ITER", "3"], False),
+    (["solver.max_iter", "3"], False),
+    ([], False),
+    ([{"SEED": 1}], False),
+    ([("SEED", 1)], False),
+])  # fmt: skip
 def test_data_are_told_from_keys(
     words: list[str], is_data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,14 +36,11 @@ def test_data_are_told_from_keys(
     assert (data, list(overrides)) == ((words[0], words[1:]) if is_data else (None, words))
 
 
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("model.pth", "model.pth is a weights file: .* as --weights model.pth"),
-        ("CenterNet2_R50_1x", "is a config: .* as --config-file CenterNet2_R50_1x"),
-        ("other", "the data are given twice: 'other' and --data data"),
-    ],
-)
+@pytest.mark.parametrize(("word", "message"), [
+    ("model.pth", "model.pth is a weights file: .* as --weights model.pth"),
+    ("CenterNet2_R50_1x", "is a config: .* as --config-file CenterNet2_R50_1x"),
+    ("other", "the data are given twice: 'other' and --data data"),
+])  # fmt: skip
 def test_words_that_are_no_data_are_refused(
     word: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

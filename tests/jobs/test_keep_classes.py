@@ -158,17 +158,14 @@ def test_masks_of_kept_classes_are_those_of_the_old_detector(new: Path, tmp_path
         train(new, tmp_path / "other", *MASKS, *still, weights=boxes)
 
 
-@pytest.mark.parametrize(
-    ("names", "words", "message"),
-    [
-        (("block",), [], "keeps the classes of a detector, and none is given; .* --from"),
-        (("cat", "dog"), ["--from", "old.pth"], "all of them, so there is no class to add"),
-        (("block",), ["--from", "bare.pth"], "does not name its classes"),
-        (("block",), ["--from", "old.pth", "--eval-only"],
-         "leave out --keep-classes beside --eval-only"),
-        (("block",), ["--from", "old.pth", "--seed=1", *MASKS], "no object has a mask"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("names", "words", "message"), [
+    (("block",), [], "keeps the classes of a detector, and none is given; .* --from"),
+    (("cat", "dog"), ["--from", "old.pth"], "all of them, so there is no class to add"),
+    (("block",), ["--from", "bare.pth"], "does not name its classes"),
+    (("block",), ["--from", "old.pth", "--eval-only"],
+     "leave out --keep-classes beside --eval-only"),
+    (("block",), ["--from", "old.pth", "--seed=1", *MASKS], "no object has a mask"),
+])  # fmt: skip
 def test_refused_combinations(
     names: tuple[str, ...], words: list[str], message: str, old: Path, tmp_path: Path,
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,

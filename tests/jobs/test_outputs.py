@@ -89,19 +89,16 @@ def test_file_of_other_origin_is_not_replaced(command: str, name: str, inputs: P
 QUICK = "--device cpu DATALOADER.NUM_WORKERS 0 INPUT.MIN_SIZE_TEST 64"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "check data --report out --fix out/a.json",
-        "compare one.json other.json --data data --samples 5 --output out/a.json",
-        f"eval --weights model.pth --data data --output-dir out --report out {QUICK}",
-        "eval --predictions one.json --data data --output-dir out --report out",
-        f"predict photos --weights model.pth --output out {QUICK}",
-        f"pseudo-label --weights model.pth --images photos --output out/a.json {QUICK}",
-        "show data --count 1 --output out/a.png",
-        "threshold model.pth --data data --predictions one.json --output out/a.pth",
-    ],
-)
+@pytest.mark.parametrize("command", [
+    "check data --report out --fix out/a.json",
+    "compare one.json other.json --data data --samples 5 --output out/a.json",
+    f"eval --weights model.pth --data data --output-dir out --report out {QUICK}",
+    "eval --predictions one.json --data data --output-dir out --report out",
+    f"predict photos --weights model.pth --output out {QUICK}",
+    f"pseudo-label --weights model.pth --images photos --output out/a.json {QUICK}",
+    "show data --count 1 --output out/a.png",
+    "threshold model.pth --data data --predictions one.json --output out/a.pth",
+])  # fmt: skip
 def test_command_replaces_its_own_files(command: str, inputs: Path) -> None:
     for _ in range(2):
         with suppress(SystemExit):  # of check, which finds problems

@@ -82,14 +82,11 @@ def test_tiles_find_other_boxes_in_the_same_images(folder: Path) -> None:
     assert tiled != whole == detections(folder, **options, tile=1024, overlap=0.5)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"overlap": 0.2}, "--overlap is of tiles; give their size in pixels, such as --tile 1024"),
-        ({"tile": 0}, "tile is 0; give a whole number of pixels from 32"),
-        ({"tile": 512, "overlap": 1.5}, "overlap is 1.5"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"overlap": 0.2}, "--overlap is of tiles; give their size in pixels, such as --tile 1024"),
+    ({"tile": 0}, "tile is 0; give a whole number of pixels from 32"),
+    ({"tile": 512, "overlap": 1.5}, "overlap is 1.5"),
+])  # fmt: skip
 def test_impossible_tiles_are_refused_before_loading(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:

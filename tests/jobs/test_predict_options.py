@@ -74,24 +74,21 @@ def test_thresholds_by_class_on_the_command_line(folder: Path, tmp_path: Path) -
     assert set(names_of(records)) == {"cat", "dog"}
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"detection": DetectionOptions(classes=",")}, "--classes is ','; give names"),
-        ({"detection": DetectionOptions(classes=[",", ","])}, "--classes is ',,,'; give names"),
-        ({"write": ","}, "--write is ','; choose of pictures"),
-        ({"write": [","]}, "--write is ','; choose of pictures"),
-        ({"write": "jsn"}, r"--write has 'jsn'; choose of .*did you mean 'json'"),
-        ({"score_threshold": ["cat=2"]}, "--score-threshold cat is 2"),
-        ({"score_threshold": ["x"]}, "--score-threshold is 'x'; it takes a number"),
-        ({"score_threshold": ["0.3", "0.4"]}, "give one number, or CLASS=NUMBER"),
-        ({"score_threshold": ["cow=0.4"]}, "names the class 'cow'"),
-        ({"detection": DetectionOptions(classes="cta")}, "--classes has 'cta'.*did you mean 'cat'"),
-        ({"film": FilmOptions(count_line="1,2")}, "--count-line is '1,2'; give pixels as x,y,x,y"),
-        ({"film": FilmOptions(count_zone="1,2,3,4")}, "--count-zone is '1,2,3,4'"),
-        ({"film": FilmOptions(stream_timeout=0)}, "stream_timeout is 0"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"detection": DetectionOptions(classes=",")}, "--classes is ','; give names"),
+    ({"detection": DetectionOptions(classes=[",", ","])}, "--classes is ',,,'; give names"),
+    ({"write": ","}, "--write is ','; choose of pictures"),
+    ({"write": [","]}, "--write is ','; choose of pictures"),
+    ({"write": "jsn"}, r"--write has 'jsn'; choose of .*did you mean 'json'"),
+    ({"score_threshold": ["cat=2"]}, "--score-threshold cat is 2"),
+    ({"score_threshold": ["x"]}, "--score-threshold is 'x'; it takes a number"),
+    ({"score_threshold": ["0.3", "0.4"]}, "give one number, or CLASS=NUMBER"),
+    ({"score_threshold": ["cow=0.4"]}, "names the class 'cow'"),
+    ({"detection": DetectionOptions(classes="cta")}, "--classes has 'cta'.*did you mean 'cat'"),
+    ({"film": FilmOptions(count_line="1,2")}, "--count-line is '1,2'; give pixels as x,y,x,y"),
+    ({"film": FilmOptions(count_zone="1,2,3,4")}, "--count-zone is '1,2,3,4'"),
+    ({"film": FilmOptions(stream_timeout=0)}, "stream_timeout is 0"),
+])  # fmt: skip
 def test_impossible_options_are_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:

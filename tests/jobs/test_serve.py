@@ -22,19 +22,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_untrained(tmp_path_factory.mktemp("run") / "pets.pth")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"port": 70_000}, "port is 70000; it takes a whole number from 0 to 65535"),
-        ({"queue": QueueOptions(batch_size=0)}, "batch_size is 0"),
-        ({"queue": QueueOptions(max_wait=-1)}, "max_wait is -1"),
-        ({"queue": QueueOptions(timeout=0)}, "timeout is 0"),
-        ({"access": AccessOptions(max_megabytes=float("inf"))}, "max_megabytes is inf"),
-        ({"access": AccessOptions(camera=["door"])}, "--camera is 'door'; it takes NAME=ADDRESS"),
-        ({"port": 0}, "missing.pth"),
-        ({"port": 0, "access": AccessOptions(token_file="none.txt")}, "none.txt"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"port": 70_000}, "port is 70000; it takes a whole number from 0 to 65535"),
+    ({"queue": QueueOptions(batch_size=0)}, "batch_size is 0"),
+    ({"queue": QueueOptions(max_wait=-1)}, "max_wait is -1"),
+    ({"queue": QueueOptions(timeout=0)}, "timeout is 0"),
+    ({"access": AccessOptions(max_megabytes=float("inf"))}, "max_megabytes is inf"),
+    ({"access": AccessOptions(camera=["door"])}, "--camera is 'door'; it takes NAME=ADDRESS"),
+    ({"port": 0}, "missing.pth"),
+    ({"port": 0, "access": AccessOptions(token_file="none.txt")}, "none.txt"),
+])  # fmt: skip
 def test_wrong_option_is_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
         serve(weights="missing.pth", **options)

@@ -44,13 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        ({"precision": 0.9}, 0.9), ({"precision": 0.6}, 0.3), ({"recall": 0.5}, 0.9),
-        ({"recall": 0.9}, 0.3), ({}, 0.3),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("wanted", "expected"), [
+    ({"precision": 0.9}, 0.9), ({"precision": 0.6}, 0.3), ({"recall": 0.5}, 0.9),
+    ({"recall": 0.9}, 0.3), ({}, 0.3),
+])  # fmt: skip
 def test_thresholds_are_chosen_and_stored(
     folder: Path, wanted: dict[str, float], expected: float
 ) -> None:

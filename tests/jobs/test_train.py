@@ -246,15 +246,12 @@ def test_dry_run_of_an_evaluation_is_refused() -> None:
         centernet2.train(SMALL, mode=TrainMode(dry_run=True, eval_only=True))
 
 
-@pytest.mark.parametrize(
-    ("mode", "option"),
-    [
-        (TrainMode(eval_only=True, minutes=5), "--minutes"),
-        (TrainMode(eval_only=True, effort="quick"), "--effort"),
-        (TrainMode(eval_only=True, auto_scale_lr=True), "--auto-scale-lr"),
-        (TrainMode(eval_only=True, keep_classes=True), "--keep-classes"),
-    ],
-)
+@pytest.mark.parametrize(("mode", "option"), [
+    (TrainMode(eval_only=True, minutes=5), "--minutes"),
+    (TrainMode(eval_only=True, effort="quick"), "--effort"),
+    (TrainMode(eval_only=True, auto_scale_lr=True), "--auto-scale-lr"),
+    (TrainMode(eval_only=True, keep_classes=True), "--keep-classes"),
+])  # fmt: skip
 def test_options_of_training_are_refused_beside_an_evaluation(mode: TrainMode, option: str) -> None:
     with pytest.raises(ValueError, match=f"leave out {option} beside --eval-only"):
         centernet2.train(SMALL, mode=mode)

@@ -23,29 +23,26 @@ def _choose_anew() -> Iterator[None]:
     dispatch.CHOSEN.clear()
 
 
-@pytest.mark.parametrize(
-    ("operator", "device", "situation", "registered", "package", "chosen"),
-    [
-        ("nms", "cpu", "eager", True, False, "cpu"),
-        ("nms", "cpu", "compiled", True, False, "cpu"),
-        ("nms", "cpu", "exported", True, False, "torchvision"),
-        ("nms", "cuda", "eager", True, False, "torchvision"),
-        ("nms", "npu", "eager", False, True, "torch_npu"),
-        ("nms", "npu", "eager", False, False, "portable"),
-        ("roi_align", "cpu", "eager", True, False, "cpu"),
-        ("roi_align", "cpu", "compiled", True, False, "torchvision"),
-        ("roi_align", "cpu", "exported", True, False, "torchvision"),
-        ("roi_align", "xpu", "eager", False, False, "portable"),
-        ("deform_conv2d", "cpu", "eager", True, False, "cpu"),
-        ("deform_conv2d", "npu", "eager", False, True, "portable"),
-        ("conv2d", "cpu", "compiled", True, False, "winograd"),
-        ("conv2d", "cpu", "exported", True, False, "torch"),
-        ("conv2d", "cuda", "eager", True, False, "torch"),
-        ("heatmap", "cpu", "eager", True, False, "cpu"),
-        ("heatmap", "cuda", "eager", True, False, "portable"),
-        ("paste_masks", "cuda", "eager", True, False, "whole"),
-    ],
-)
+@pytest.mark.parametrize(("operator", "device", "situation", "registered", "package", "chosen"), [
+    ("nms", "cpu", "eager", True, False, "cpu"),
+    ("nms", "cpu", "compiled", True, False, "cpu"),
+    ("nms", "cpu", "exported", True, False, "torchvision"),
+    ("nms", "cuda", "eager", True, False, "torchvision"),
+    ("nms", "npu", "eager", False, True, "torch_npu"),
+    ("nms", "npu", "eager", False, False, "portable"),
+    ("roi_align", "cpu", "eager", True, False, "cpu"),
+    ("roi_align", "cpu", "compiled", True, False, "torchvision"),
+    ("roi_align", "cpu", "exported", True, False, "torchvision"),
+    ("roi_align", "xpu", "eager", False, False, "portable"),
+    ("deform_conv2d", "cpu", "eager", True, False, "cpu"),
+    ("deform_conv2d", "npu", "eager", False, True, "portable"),
+    ("conv2d", "cpu", "compiled", True, False, "winograd"),
+    ("conv2d", "cpu", "exported", True, False, "torch"),
+    ("conv2d", "cuda", "eager", True, False, "torch"),
+    ("heatmap", "cpu", "eager", True, False, "cpu"),
+    ("heatmap", "cuda", "eager", True, False, "portable"),
+    ("paste_masks", "cuda", "eager", True, False, "whole"),
+])  # fmt: skip
 def test_choice_by_device_and_situation(
     monkeypatch: pytest.MonkeyPatch,
     operator: str,

@@ -111,14 +111,11 @@ def test_empty_batches() -> None:
         model.train()([], [])
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([1, 80], r"targets\[1\] has labels from 1 to 80, but those of 80 classes are 0 to 79"),
-        ([-1, 0], "has labels from -1 to 0"),
-        ([1], r"has 2 boxes, and labels \[1\]"),
-    ],
-)
+@pytest.mark.parametrize(("labels", "message"), [
+    ([1, 80], r"targets\[1\] has labels from 1 to 80, but those of 80 classes are 0 to 79"),
+    ([-1, 0], "has labels from -1 to 0"),
+    ([1], r"has 2 boxes, and labels \[1\]"),
+])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused(labels: list[int], message: str) -> None:
     """Labels from 1, as of torchvision's detectors, would be learned as other classes."""
     boxes = torch.tensor([[8.0, 8, 40, 50], [30, 20, 60, 60]])

@@ -82,14 +82,11 @@ def test_optimized_networks_keep_outputs(family: str) -> None:
     assert fused or "timm" in family
 
 
-@pytest.mark.parametrize(
-    ("name", "norm"),
-    [
-        *((name, norm) for name in QUICK_NETWORKS for norm in ("BN", "FrozenBN")),
-        *(pytest.param(name, "BN", marks=pytest.mark.slow) for name in OTHER_NETWORKS),
-        *(pytest.param(name, "FrozenBN", marks=pytest.mark.long) for name in OTHER_NETWORKS),
-    ],
-)
+@pytest.mark.parametrize(("name", "norm"), [
+    *((name, norm) for name in QUICK_NETWORKS for norm in ("BN", "FrozenBN")),
+    *(pytest.param(name, "BN", marks=pytest.mark.slow) for name in OTHER_NETWORKS),
+    *(pytest.param(name, "FrozenBN", marks=pytest.mark.long) for name in OTHER_NETWORKS),
+])  # fmt: skip
 def test_norms_of_timm_networks_are_fused(name: str, norm: str) -> None:
     options = [
         "MODEL.BACKBONE.NAME", "timm", "MODEL.TIMM.NAME", name,

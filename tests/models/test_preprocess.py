@@ -15,47 +15,41 @@ from tests.helpers.jobs import build_untrained
 IMAGE = torch.zeros(3, 8, 9, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        [IMAGE],
-        (IMAGE,),
-        torch.stack([IMAGE]),
-        [torch.full((3, 8, 9), 255.0)],
-        [torch.zeros(3, 8, 9)],
-        [IMAGE.long()],
-        [torch.tensor([-3.0, 261.0, 0.4]).repeat_interleave(72).view(3, 8, 9)],  # resized
-        [torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(72).view(3, 8, 9)],  # at night
-    ],
-)
+@pytest.mark.parametrize("images", [
+    [IMAGE],
+    (IMAGE,),
+    torch.stack([IMAGE]),
+    [torch.full((3, 8, 9), 255.0)],
+    [torch.zeros(3, 8, 9)],
+    [IMAGE.long()],
+    [torch.tensor([-3.0, 261.0, 0.4]).repeat_interleave(72).view(3, 8, 9)],  # resized
+    [torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(72).view(3, 8, 9)],  # at night
+])  # fmt: skip
 def test_lists_of_pixels_are_taken(images: Any) -> None:
     (image,) = check_images(images)
     assert image.shape == IMAGE.shape
 
 
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (IMAGE, r"list of images, not uint8 \[3, 8, 9\]; write model\(\[image\]\)"),
-        (IMAGE.numpy(), "list of images, .*not a ndarray"),
-        ("a.jpg", "list of images, .*not of type str; a Predictor takes paths"),
-        (Path("a.jpg"), "list of images, .*a Predictor takes paths"),
-        (None, "list of images"),
-        ({"image": IMAGE}, "list of images, .*not a dict"),
-        ([IMAGE, "a.jpg"], r"images\[1\] is of type str"),
-        ([np.zeros((8, 9, 3), np.uint8)], r"images\[0\] is a ndarray"),
-        ([IMAGE[0]], r"images\[0\] is uint8 \[8, 9\]"),
-        ([IMAGE.permute(1, 2, 0)], r"images\[0\] is uint8 \[8, 9, 3\]"),
-        ([IMAGE[:, :0]], r"images\[0\] is uint8 \[3, 0, 9\]"),
-        ([IMAGE.bool()], r"images\[0\] is bool"),
-        ([torch.rand(3, 8, 9)], "takes pixels in 0..255 and normalizes them itself"),
-        ([torch.rand(3, 8, 9) * 3 - 0.4], "leave out scaling and normalization"),
-        ([torch.rand(3, 8, 9) * 255 - 103], "leave out scaling and normalization"),
-        ([torch.full((3, 8, 9), 300.0)], "values from 300 to 300"),
-        ([torch.randn(3, 8, 9) * 9], "leave out scaling and normalization"),
-        ([torch.full((3, 8, 9), float("nan"))], "has values from nan to nan"),
-    ],
-)
+@pytest.mark.parametrize(("images", "words"), [
+    (IMAGE, r"list of images, not uint8 \[3, 8, 9\]; write model\(\[image\]\)"),
+    (IMAGE.numpy(), "list of images, .*not a ndarray"),
+    ("a.jpg", "list of images, .*not of type str; a Predictor takes paths"),
+    (Path("a.jpg"), "list of images, .*a Predictor takes paths"),
+    (None, "list of images"),
+    ({"image": IMAGE}, "list of images, .*not a dict"),
+    ([IMAGE, "a.jpg"], r"images\[1\] is of type str"),
+    ([np.zeros((8, 9, 3), np.uint8)], r"images\[0\] is a ndarray"),
+    ([IMAGE[0]], r"images\[0\] is uint8 \[8, 9\]"),
+    ([IMAGE.permute(1, 2, 0)], r"images\[0\] is uint8 \[8, 9, 3\]"),
+    ([IMAGE[:, :0]], r"images\[0\] is uint8 \[3, 0, 9\]"),
+    ([IMAGE.bool()], r"images\[0\] is bool"),
+    ([torch.rand(3, 8, 9)], "takes pixels in 0..255 and normalizes them itself"),
+    ([torch.rand(3, 8, 9) * 3 - 0.4], "leave out scaling and normalization"),
+    ([torch.rand(3, 8, 9) * 255 - 103], "leave out scaling and normalization"),
+    ([torch.full((3, 8, 9), 300.0)], "values from 300 to 300"),
+    ([torch.randn(3, 8, 9) * 9], "leave out scaling and normalization"),
+    ([torch.full((3, 8, 9), float("nan"))], "has values from nan to nan"),
+])  # fmt: skip
 def test_other_inputs_are_named(images: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         check_images(images)

@@ -74,16 +74,13 @@ def test_file_detects_as_the_detector(detector: Detector, monkeypatch: pytest.Mo
         file.explain(IMAGES[0], 3, 3)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"rules": None}, r"model\.onnx returns its detections alone, .* --record"),
-        ({"masks": True}, r"model\.onnx has no masks of unknown objects, .* use the checkpoint"),
-        ({"calibration": None}, r"model\.onnx does not say .* and export that again"),
-        ({"rules": {"selection": None}}, r"model\.onnx is of a one-stage detector"),
-        ({"rules": {"strides": [8]}}, r"model\.onnx is of a one-stage detector"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"rules": None}, r"model\.onnx returns its detections alone, .* --record"),
+    ({"masks": True}, r"model\.onnx has no masks of unknown objects, .* use the checkpoint"),
+    ({"calibration": None}, r"model\.onnx does not say .* and export that again"),
+    ({"rules": {"selection": None}}, r"model\.onnx is of a one-stage detector"),
+    ({"rules": {"strides": [8]}}, r"model\.onnx is of a one-stage detector"),
+])  # fmt: skip
 def test_file_that_cannot_abstain_is_refused(
     changes: dict[str, Any], words: str, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

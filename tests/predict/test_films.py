@@ -221,14 +221,11 @@ def test_film_without_its_index_is_named(tmp_path: Path) -> None:
         Film(source(path))
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", r"a\.mp4: it cannot be read as a film"),
-        (b"no film" * 500, r"a\.mp4: it cannot be read as a film"),
-        (None, r"a\.mp4: it cannot be read as a film .*[Nn]o such file"),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", r"a\.mp4: it cannot be read as a film"),
+    (b"no film" * 500, r"a\.mp4: it cannot be read as a film"),
+    (None, r"a\.mp4: it cannot be read as a film .*[Nn]o such file"),
+])  # fmt: skip
 def test_unreadable_film_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / "a.mp4").write_bytes(content)

@@ -174,22 +174,19 @@ FLOATS = np.linspace(0, 1, HEIGHT * WIDTH * 3, dtype=np.float32).reshape(HEIGHT,
 TENSOR = torch.from_numpy(FLOATS).permute(2, 0, 1)
 
 
-@pytest.mark.parametrize(
-    ("source", "advice"),
-    [
-        (FLOATS, "convert it with (image * 255).round().astype(np.uint8)"),
-        (FLOATS * 255, "convert it with image.round().astype(np.uint8)"),
-        ((FLOATS * 255).astype(int), "convert it with image.round().astype(np.uint8)"),
-        (FLOATS - 0.5, "its values, from -0.5 to 0.5, have no defined range"),
-        (TENSOR, "convert it with (image * 255).round().to(torch.uint8)"),
-        (TENSOR.clone().requires_grad_(), "convert it with (image * 255).round().to(torch.uint8)"),
-        (TENSOR[None], "give the images of a batch as a list"),
-        (np.zeros((3, HEIGHT, WIDTH), np.uint8), "convert it with transpose(1, 2, 0)"),
-        (torch.zeros(HEIGHT, WIDTH, 3, dtype=torch.uint8), "convert it with permute(2, 0, 1)"),
-        (torch.zeros(3, 4, 5, dtype=torch.uint8).to_sparse(), "to_dense()"),
-        (torch.zeros(3, 4, 5, dtype=torch.uint8, device="meta"), "a dense tensor with values"),
-    ],
-)
+@pytest.mark.parametrize(("source", "advice"), [
+    (FLOATS, "convert it with (image * 255).round().astype(np.uint8)"),
+    (FLOATS * 255, "convert it with image.round().astype(np.uint8)"),
+    ((FLOATS * 255).astype(int), "convert it with image.round().astype(np.uint8)"),
+    (FLOATS - 0.5, "its values, from -0.5 to 0.5, have no defined range"),
+    (TENSOR, "convert it with (image * 255).round().to(torch.uint8)"),
+    (TENSOR.clone().requires_grad_(), "convert it with (image * 255).round().to(torch.uint8)"),
+    (TENSOR[None], "give the images of a batch as a list"),
+    (np.zeros((3, HEIGHT, WIDTH), np.uint8), "convert it with transpose(1, 2, 0)"),
+    (torch.zeros(HEIGHT, WIDTH, 3, dtype=torch.uint8), "convert it with permute(2, 0, 1)"),
+    (torch.zeros(3, 4, 5, dtype=torch.uint8).to_sparse(), "to_dense()"),
+    (torch.zeros(3, 4, 5, dtype=torch.uint8, device="meta"), "a dense tensor with values"),
+])  # fmt: skip
 def test_other_pixels_are_refused_with_their_conversion(source: Any, advice: str) -> None:
     with pytest.raises(ValueError, match=re.escape(advice)):
         as_image(source)

@@ -68,16 +68,13 @@ def test_parts_of_an_object_in_four_tiles_are_joined() -> None:
     assert merged.scores.tolist() == pytest.approx([0.7]) and merged.groups.tolist() == [0] * 4
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        ([95, 300, 170, 340], 0.6, 0, LEFT),  # elsewhere along the seam
-        ([95, 60, 170, 100], 0.6, 1, LEFT),  # of another class
-        ([160, 60, 250, 100], 0.6, 0, LEFT),  # does not reach the seam
-        ([95, 60, 170, 100], 0.6, 0, NOTHING),  # whole
-        ([95, 20, 170, 180], 0.6, 0, LEFT),  # of another extent along the seam
-    ],
-)
+@pytest.mark.parametrize("other", [
+    ([95, 300, 170, 340], 0.6, 0, LEFT),  # elsewhere along the seam
+    ([95, 60, 170, 100], 0.6, 1, LEFT),  # of another class
+    ([160, 60, 250, 100], 0.6, 0, LEFT),  # does not reach the seam
+    ([95, 60, 170, 100], 0.6, 0, NOTHING),  # whole
+    ([95, 20, 170, 180], 0.6, 0, LEFT),  # of another extent along the seam
+])  # fmt: skip
 def test_other_boxes_are_not_joined(other: tuple[list[float], float, int, list[bool]]) -> None:
     merged = merge(make_parts(([20, 60, 100, 100], 0.5, 0, RIGHT), other), margin=2)
     assert (merged.groups == -1).all() and len(merged.boxes) == 2

@@ -50,13 +50,10 @@ def test_every_kind_is_written(tmp_path: Path) -> None:
     assert write_again == tmp_path
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "predictions.json", "coco.json", "detections.csv", "00000_a.png", "00000_a.mp4",
-        "labels/00000_a.txt", "labels/data.yaml", "crops/cat/00000_a_0.jpg",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "predictions.json", "coco.json", "detections.csv", "00000_a.png", "00000_a.mp4",
+    "labels/00000_a.txt", "labels/data.yaml", "crops/cat/00000_a_0.jpg",
+])  # fmt: skip
 def test_files_of_others_are_not_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")

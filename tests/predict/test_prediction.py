@@ -24,18 +24,15 @@ def test_iteration_gives_one_detection_each() -> None:
         prediction[3]
 
 
-@pytest.mark.parametrize(
-    ("key", "scores"),
-    [
-        (slice(1, None), [0.5, 0.25]),
-        ([2, 0], [0.25, 0.75]),
-        ([True, False, True], [0.75, 0.25]),
-        (np.array([False, True, False]), [0.5]),
-        ("dog", [0.75, 0.25]),
-        (["cat", "dog"], [0.75, 0.5, 0.25]),
-        ([], []),
-    ],
-)
+@pytest.mark.parametrize(("key", "scores"), [
+    (slice(1, None), [0.5, 0.25]),
+    ([2, 0], [0.25, 0.75]),
+    ([True, False, True], [0.75, 0.25]),
+    (np.array([False, True, False]), [0.5]),
+    ("dog", [0.75, 0.25]),
+    (["cat", "dog"], [0.75, 0.5, 0.25]),
+    ([], []),
+])  # fmt: skip
 def test_selection(key: Any, scores: list[float]) -> None:
     prediction = make_prediction(
         columns={

@@ -336,15 +336,12 @@ def test_class_names_in_any_container(names: Any) -> None:
     assert Predictor(FakeDetector(), class_names=names).class_names == ("a", "b")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"class_names": {1: "a", 2: "b"}}, "class_names is a dictionary; give a list"),
-        ({"class_names": [1, 2]}, "class_names holds 1; names are texts"),
-        ({"resize": 640}, "resize is 640; give a function of an image"),
-        ({"model": "a.pth"}, "model is of type str; give a detector, or the weights to"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"class_names": {1: "a", 2: "b"}}, "class_names is a dictionary; give a list"),
+    ({"class_names": [1, 2]}, "class_names holds 1; names are texts"),
+    ({"resize": 640}, "resize is 640; give a function of an image"),
+    ({"model": "a.pth"}, "model is of type str; give a detector, or the weights to"),
+])  # fmt: skip
 def test_unusable_parts_of_a_predictor_are_named(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictor(**{"model": FakeDetector(), **arguments})
@@ -372,25 +369,19 @@ def test_embeddings_belong_to_the_detections() -> None:
     assert np.array_equal(embedded[0][1:3].embeddings, embedded[0].embeddings[1:3])
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (FakeDetector, "an embedding is of a detector alone"),
-        (lambda: build("one-stage"), "a one-stage detector has no RoI features"),
-    ],
-)
+@pytest.mark.parametrize(("make", "message"), [
+    (FakeDetector, "an embedding is of a detector alone"),
+    (lambda: build("one-stage"), "a one-stage detector has no RoI features"),
+])  # fmt: skip
 def test_detectors_without_embeddings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictor(make()).embed(torch.zeros(3, 40, 50, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"batchsize": 2}, r"Predictor\(\) has no argument 'batchsize'; did you mean 'batch_size'"),
-        ({"model": FakeDetector()}, r"Predictor\(\) is multiple values for argument 'model'"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"batchsize": 2}, r"Predictor\(\) has no argument 'batchsize'; did you mean 'batch_size'"),
+    ({"model": FakeDetector()}, r"Predictor\(\) is multiple values for argument 'model'"),
+])  # fmt: skip
 def test_misspelled_arguments_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Predictor(FakeDetector(), **options)

@@ -43,24 +43,21 @@ def test_folders_and_patterns_have_images_and_films(folder: Path) -> None:
     assert find_images([folder]) == [folder / "a.PNG", folder / "deep/b.jpg"]
 
 
-@pytest.mark.parametrize(
-    ("word", "path", "kind"),
-    [
-        ("0", "camera 0", "stream"),
-        (2, "camera 2", "stream"),
-        ("-", "-", "stdin"),
-        ("rtsp://user@host:554/live", "rtsp://user@host:554/live", "stream"),
-        ("udp://@:1234", "udp://@:1234", "stream"),
-        ("https://host/a.jpg?size=2", "https://host/a.jpg?size=2", "image"),
-        ("https://host/a.mp4", "https://host/a.mp4", "film"),
-        ("https://host/list.m3u8", "https://host/list.m3u8", "film"),
-        ("http://host:8080/video", "http://host:8080/video", "address"),
-        ("s3://bucket/a.mkv", "s3://bucket/a.mkv", "film"),
-        ("s3://bucket/a", "s3://bucket/a", "image"),
-        ("s3://bucket//a/", "s3://bucket//a/", "image"),  # slashes have a meaning there
-        (Path("s3://bucket/a"), "s3://bucket/a", "image"),
-    ],
-)
+@pytest.mark.parametrize(("word", "path", "kind"), [
+    ("0", "camera 0", "stream"),
+    (2, "camera 2", "stream"),
+    ("-", "-", "stdin"),
+    ("rtsp://user@host:554/live", "rtsp://user@host:554/live", "stream"),
+    ("udp://@:1234", "udp://@:1234", "stream"),
+    ("https://host/a.jpg?size=2", "https://host/a.jpg?size=2", "image"),
+    ("https://host/a.mp4", "https://host/a.mp4", "film"),
+    ("https://host/list.m3u8", "https://host/list.m3u8", "film"),
+    ("http://host:8080/video", "http://host:8080/video", "address"),
+    ("s3://bucket/a.mkv", "s3://bucket/a.mkv", "film"),
+    ("s3://bucket/a", "s3://bucket/a", "image"),
+    ("s3://bucket//a/", "s3://bucket//a/", "image"),  # slashes have a meaning there
+    (Path("s3://bucket/a"), "s3://bucket/a", "image"),
+])  # fmt: skip
 def test_kind_of_a_word(word: str | int | Path, path: str, kind: str) -> None:
     assert kinds(word) == [(path, kind)]
 

@@ -31,16 +31,13 @@ def test_windows_cover_the_image_and_overlap(size: tuple[int, int], tiling: Tili
     assert (len(windows) == 1) == (max(size) <= tiling.tile)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"tile": 0}, "tile is 0; give a whole number of pixels from 32"),
-        ({"tile": 512.5}, r"tile is 512\.5"),
-        ({"overlap": 1.0}, r"overlap is 1\.0; give a fraction of the tile in 0\.\.0\.9"),
-        ({"overlap": -0.1}, r"overlap is -0\.1"),
-        ({"overlap": float("nan")}, "overlap is nan"),
-    ],
-)
+@pytest.mark.parametrize(("values", "message"), [
+    ({"tile": 0}, "tile is 0; give a whole number of pixels from 32"),
+    ({"tile": 512.5}, r"tile is 512\.5"),
+    ({"overlap": 1.0}, r"overlap is 1\.0; give a fraction of the tile in 0\.\.0\.9"),
+    ({"overlap": -0.1}, r"overlap is -0\.1"),
+    ({"overlap": float("nan")}, "overlap is nan"),
+])  # fmt: skip
 def test_impossible_tiles_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Tiling(**values)

@@ -152,13 +152,10 @@ def test_images_have_no_tracks(film: Path) -> None:
         next(track([photo]))
 
 
-@pytest.mark.parametrize(
-    ("text", "least"),
-    [
-        ("1,2,3", 2), ("a,b,c,d", 2), ("1,2,1,2", 2), ("1,2,3,4,5,6", 2), ("1,2,3,4", 3),
-        ("nan,0,0,0", 2),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "least"), [
+    ("1,2,3", 2), ("a,b,c,d", 2), ("1,2,1,2", 2), ("1,2,3,4,5,6", 2), ("1,2,3,4", 3),
+    ("nan,0,0,0", 2),
+])  # fmt: skip
 def test_impossible_lines_and_zones_are_named(text: str, least: int) -> None:
     with pytest.raises(ValueError, match=f"--count-line is '{text}'"):
         parse_points(text, "--count-line", least=least)

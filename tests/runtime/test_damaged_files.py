@@ -119,19 +119,16 @@ def test_missing_files_beside_it_are_named(file: Path) -> None:
 TOLERANCE = ROUNDING._asdict()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"required_share": "much"},
-        {"required_share": "0.9"},
-        {"required_share": math.nan},
-        {"required_share": None},
-        {"tolerance": {"depth": 1}},
-        {"tolerance": {**TOLERANCE, "offset": "0.1"}},
-        {"tolerance": {**TOLERANCE, "score": math.inf}},
-        None,
-    ],
-)
+@pytest.mark.parametrize("change", [
+    {"required_share": "much"},
+    {"required_share": "0.9"},
+    {"required_share": math.nan},
+    {"required_share": None},
+    {"tolerance": {"depth": 1}},
+    {"tolerance": {**TOLERANCE, "offset": "0.1"}},
+    {"tolerance": {**TOLERANCE, "score": math.inf}},
+    None,
+])  # fmt: skip
 def test_damaged_certificate_is_named(change: dict[str, Any] | None, file: Path) -> None:
     certificate = json.loads(certificate_path(file).read_text())
     content = [certificate] if change is None else certificate | change

@@ -50,14 +50,11 @@ def test_every_form_of_one_image_gives_the_same_answer(client: TestClient, form:
     assert [each["score"] for each in found["detections"]] == [0.9, 0.5]  # above the default
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"json": [as_base64(encode()), as_base64(encode(size=(30, 20)))]},
-        {"json": {"images": [as_base64(encode()), as_base64(encode(size=(30, 20)))]}},
-        {"files": [("image", encode()), ("image", encode(size=(30, 20)))]},
-    ],
-)
+@pytest.mark.parametrize("body", [
+    {"json": [as_base64(encode()), as_base64(encode(size=(30, 20)))]},
+    {"json": {"images": [as_base64(encode()), as_base64(encode(size=(30, 20)))]}},
+    {"files": [("image", encode()), ("image", encode(size=(30, 20)))]},
+])  # fmt: skip
 def test_several_images_give_a_list(client: TestClient, body: dict) -> None:
     found = client.post("/detect", **body).json()
     assert [(each["width"], each["height"]) for each in found] == [(80, 60), (20, 30)]
@@ -67,17 +64,14 @@ def test_list_of_one_image_gives_a_list(client: TestClient) -> None:
     assert len(client.post("/detect", json=[as_base64(encode())]).json()) == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "scores"),
-    [
-        ({"score_threshold": "0.1"}, [0.9, 0.5, 0.2]),
-        ({"score_threshold": "0.1", "max_detections": "2"}, [0.9, 0.5]),
-        ({"score_threshold": "0", "classes": "cat"}, [0.5]),
-        ({"score_threshold": "0", "classes": "cat, dog"}, [0.9, 0.5, 0.2]),
-        ({"score_threshold": "cat=0.6,dog=0.1"}, [0.9, 0.2]),
-        ({"model": "pets"}, [0.9, 0.5]),
-    ],
-)
+@pytest.mark.parametrize(("options", "scores"), [
+    ({"score_threshold": "0.1"}, [0.9, 0.5, 0.2]),
+    ({"score_threshold": "0.1", "max_detections": "2"}, [0.9, 0.5]),
+    ({"score_threshold": "0", "classes": "cat"}, [0.5]),
+    ({"score_threshold": "0", "classes": "cat, dog"}, [0.9, 0.5, 0.2]),
+    ({"score_threshold": "cat=0.6,dog=0.1"}, [0.9, 0.2]),
+    ({"model": "pets"}, [0.9, 0.5]),
+])  # fmt: skip
 def test_options_stand_in_the_address_the_form_or_json(
     client: TestClient, options: dict[str, str], scores: list[float]
 ) -> None:
@@ -139,19 +133,16 @@ def test_refusal_has_a_status_and_a_sentence(client: TestClient, case: str) -> N
     assert sentence in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    ("query", "sentence"),
-    [
-        ("score_threshold=2", "score_threshold is 2; scores are in 0..1"),
-        ("score_threshold=x", "score_threshold is 'x'; it takes a number"),
-        ("score_threshold=bird=0.5", "names the class 'bird'"),
-        ("max_detections=0", "max_detections is '0': Input should be greater than or equal to 1"),
-        ("classes=cats", "has no class 'cats'; did you mean 'cat'?"),
-        ("model=pet", "there is no model 'pet'; did you mean 'pets'?"),
-        ("treshold=0.5", "there is no option 'treshold'"),
-        ("format=bmp", "format is 'bmp'"),
-    ],
-)
+@pytest.mark.parametrize(("query", "sentence"), [
+    ("score_threshold=2", "score_threshold is 2; scores are in 0..1"),
+    ("score_threshold=x", "score_threshold is 'x'; it takes a number"),
+    ("score_threshold=bird=0.5", "names the class 'bird'"),
+    ("max_detections=0", "max_detections is '0': Input should be greater than or equal to 1"),
+    ("classes=cats", "has no class 'cats'; did you mean 'cat'?"),
+    ("model=pet", "there is no model 'pet'; did you mean 'pets'?"),
+    ("treshold=0.5", "there is no option 'treshold'"),
+    ("format=bmp", "format is 'bmp'"),
+])  # fmt: skip
 def test_wrong_option_is_one_sentence(client: TestClient, query: str, sentence: str) -> None:
     answer = client.post(f"/detect?{query}", content=encode(), headers=PNG)
     assert answer.status_code == 422
@@ -176,13 +167,10 @@ def test_unknown_answer_type_is_refused(client: TestClient) -> None:
     assert answer.status_code == 406
 
 
-@pytest.mark.parametrize(
-    ("limits", "content", "sentence"),
-    [
-        (Limits(max_megabytes=0.0001), encode(size=(300, 300), kind="BMP"), "larger than 0.0001"),
-        (Limits(max_megapixels=0.001), encode(), "more than 0.001 megapixels"),
-    ],
-)
+@pytest.mark.parametrize(("limits", "content", "sentence"), [
+    (Limits(max_megabytes=0.0001), encode(size=(300, 300), kind="BMP"), "larger than 0.0001"),
+    (Limits(max_megapixels=0.001), encode(), "more than 0.001 megapixels"),
+])  # fmt: skip
 def test_too_large_is_413(limits: Limits, content: bytes, sentence: str) -> None:
     with client_of(make_service(options=ServiceOptions(limits))) as client:
         answer = client.post("/detect", content=content, headers=PNG)

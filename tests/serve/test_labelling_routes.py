@@ -176,18 +176,15 @@ def test_first_tag_that_the_detector_has_regions_for_is_used() -> None:
     assert (answer.status_code, "has no masks for BrushLabels" in answer.text) == (422, True)
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"tasks": []}, "is a list of tasks"),
-        ({"tasks": [{"data": {}}]}, "has no text 'image'"),
-        ({"tasks": [3]}, "has no text 'image'"),
-        ({"label_config": "<View/>"}, "has no RectangleLabels, PolygonLabels or BrushLabels"),
-        ({"label_config": "<View>"}, "is no XML"),
-        ({"label_config": None}, "is no labelling config"),
-        ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"}, "is no labelling config"),
-    ],
-)
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"tasks": []}, "is a list of tasks"),
+    ({"tasks": [{"data": {}}]}, "has no text 'image'"),
+    ({"tasks": [3]}, "has no text 'image'"),
+    ({"label_config": "<View/>"}, "has no RectangleLabels, PolygonLabels or BrushLabels"),
+    ({"label_config": "<View>"}, "is no XML"),
+    ({"label_config": None}, "is no labelling config"),
+    ({"label_config": "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"}, "is no labelling config"),
+])  # fmt: skip
 def test_other_requests_of_label_studio_are_refused(change: dict, sentence: str) -> None:
     with client_of(make_service()) as client:
         request = recorded("label_studio_predict.json", data_uri()) | change
@@ -246,16 +243,13 @@ def test_cvat_gets_masks_of_a_detector_that_has_them() -> None:
     assert corners.max(0).tolist() == [right + 1, bottom + 1]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"threshold": 0.5},
-        {"image": "%"},
-        [],
-        {"image": "", "threshold": 7},
-        {"image": "", "threshold": [[]]},
-    ],
-)
+@pytest.mark.parametrize("body", [
+    {"threshold": 0.5},
+    {"image": "%"},
+    [],
+    {"image": "", "threshold": 7},
+    {"image": "", "threshold": [[]]},
+])  # fmt: skip
 def test_other_calls_of_cvat_are_refused(body: Any) -> None:
     with client_of(make_service()) as client:
         for path in ("/api/function_invocations", "/"):

@@ -57,17 +57,14 @@ def test_film_gives_a_line_for_each_frame_and_a_drawn_film(film: bytes) -> None:
         assert client.get(f"/videos/{number}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("query", "content", "status", "sentence"),
-    [
-        ("", b"", 422, "the film is empty"),
-        ("", b"no film at all", 415, "cannot be read as a film"),
-        ("camera=door", b"", 422, "there is no camera 'door'; did you mean 'doors'?"),
-        ("camera=http://10.0.0.1/", b"", 422, "there is no camera"),
-        ("classes=bird", b"x", 422, "has no class 'bird'"),
-        ("format=png", b"x", 422, "there is no option 'format'"),  # of single images
-    ],
-)
+@pytest.mark.parametrize(("query", "content", "status", "sentence"), [
+    ("", b"", 422, "the film is empty"),
+    ("", b"no film at all", 415, "cannot be read as a film"),
+    ("camera=door", b"", 422, "there is no camera 'door'; did you mean 'doors'?"),
+    ("camera=http://10.0.0.1/", b"", 422, "there is no camera"),
+    ("classes=bird", b"x", 422, "has no class 'bird'"),
+    ("format=png", b"x", 422, "there is no option 'format'"),  # of single images
+])  # fmt: skip
 def test_other_uploads_are_refused(query: str, content: bytes, status: int, sentence: str) -> None:
     require_av()
     with client_of(service_with(cameras={"doors": "tcp://127.0.0.1:9"})) as client:

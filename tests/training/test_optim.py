@@ -59,13 +59,10 @@ def optimizer_of(network: nn.Module, *, momentum: float, **changes: Any) -> torc
     return sgd(groups, lr=0.1, momentum=momentum, nesterov=False)
 
 
-@pytest.mark.parametrize(
-    ("changes", "sizes"),
-    [
-        ({"weight_decay_norm": 0.01}, [7]),  # the groups are joined
-        ({"bias_lr_factor": 2.0}, [1, 2, 2, 2]),  # and divided
-    ],
-)
+@pytest.mark.parametrize(("changes", "sizes"), [
+    ({"weight_decay_norm": 0.01}, [7]),  # the groups are joined
+    ({"bias_lr_factor": 2.0}, [1, 2, 2, 2]),  # and divided
+])  # fmt: skip
 def test_state_is_carried_by_name_and_options_are_not(
     changes: dict[str, Any], sizes: list[int]
 ) -> None:

@@ -23,24 +23,18 @@ def multiplier(name: str, *, base_lr: float = 0.02, **changes: Any) -> Multiplie
     return learning_rate_multiplier(options, base_lr=base_lr)
 
 
-@pytest.mark.parametrize(
-    ("iteration", "lr"),
-    [
-        (0, 5e-06), (1, 9.99875e-06), (500, 0.0025043749999999997), (4000, 0.02), (59999, 0.02),
-        (60000, 0.002),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("iteration", "lr"), [
+    (0, 5e-06), (1, 9.99875e-06), (500, 0.0025043749999999997), (4000, 0.02), (59999, 0.02),
+    (60000, 0.002),
+])  # fmt: skip
 def test_multi_step(iteration: int, lr: float) -> None:
     assert 0.02 * multiplier("WarmupMultiStepLR")(iteration) == pytest.approx(lr, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("iteration", "lr"),
-    [
-        (0, 8e-05), (1, 0.00015989563308076382), (999, 0.07989573744768308),
-        (1000, 0.07997563308076383), (30000, 0.06),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("iteration", "lr"), [
+    (0, 8e-05), (1, 0.00015989563308076382), (999, 0.07989573744768308),
+    (1000, 0.07997563308076383), (30000, 0.06),
+])  # fmt: skip
 def test_cosine(iteration: int, lr: float) -> None:
     schedule = multiplier("WarmupCosineLR", base_lr=0.08, warmup_factor=0.001, warmup_iters=1000)
     assert 0.08 * schedule(iteration) == pytest.approx(lr, rel=1e-9)

@@ -22,19 +22,16 @@ def shared_pixels(a: Rectangle, b: Rectangle) -> int:
     return max(0, width) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-@pytest.mark.parametrize(
-    "box",
-    [
-        (200, 200, 300, 300),  # in the middle
-        (0, 0, 100, 60),
-        (540, 0, 639, 60),
-        (0, 420, 100, 479),
-        (540, 420, 639, 479),
-        (200, 0, 300, 479),  # from top to bottom
-        (0, 200, 639, 300),  # from side to side
-        (300, 0, 310, 10),
-    ],
-)
+@pytest.mark.parametrize("box", [
+    (200, 200, 300, 300),  # in the middle
+    (0, 0, 100, 60),
+    (540, 0, 639, 60),
+    (0, 420, 100, 479),
+    (540, 420, 639, 479),
+    (200, 0, 300, 479),  # from top to bottom
+    (0, 200, 639, 300),  # from side to side
+    (300, 0, 310, 10),
+])  # fmt: skip
 def test_label_does_not_cover_its_object(box: Rectangle) -> None:
     (label,) = place([box], (640, 480))
     left, top, right, bottom = label.rectangle

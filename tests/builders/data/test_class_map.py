@@ -10,28 +10,22 @@ from centernet2.builders.data.class_map import class_map_of, parse_class_map, re
 from centernet2.config import Config, ConfigError, load_config
 
 
-@pytest.mark.parametrize(
-    ("given", "pairs"),
-    [
-        ("car=vehicle", ("car=vehicle",)),
-        (["car=vehicle", "truck = vehicle"], ("car=vehicle", "truck=vehicle")),
-        ("a=b,b=a", ("a=b", "b=a")),
-        ("person, sitting=person", ("person, sitting=person",)),
-        ({"a b": "c"}, ("a b=c",)),
-    ],
-)
+@pytest.mark.parametrize(("given", "pairs"), [
+    ("car=vehicle", ("car=vehicle",)),
+    (["car=vehicle", "truck = vehicle"], ("car=vehicle", "truck=vehicle")),
+    ("a=b,b=a", ("a=b", "b=a")),
+    ("person, sitting=person", ("person, sitting=person",)),
+    ({"a b": "c"}, ("a b=c",)),
+])  # fmt: skip
 def test_pairs_are_read(given: str | list[str] | dict[str, str], pairs: tuple[str, ...]) -> None:
     assert read_class_map(given) == pairs
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("map.json", '{"on": "007", "a, b": "c"}'),
-        ("map.yaml", "on: 007\na, b: c\n"),
-        ("map.txt", "on=007\n\na, b = c\n"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text"), [
+    ("map.json", '{"on": "007", "a, b": "c"}'),
+    ("map.yaml", "on: 007\na, b: c\n"),
+    ("map.txt", "on=007\n\na, b = c\n"),
+])  # fmt: skip
 def test_files_hold_pairs(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(f"\ufeff{text}", encoding="utf-8")
@@ -39,40 +33,34 @@ def test_files_hold_pairs(tmp_path: Path, name: str, text: str) -> None:
     assert Config().replace({"DATASETS.CLASS_MAP": read_class_map(path)}).datasets.class_map
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("", "has '', which is no pair old=new"),
-        ("car", "has 'car', which is no pair old=new"),
-        ("car=", "has 'car=', which is no pair"),
-        ("=car", "has '=car', which is no pair"),
-        ("a=b=c", "has 'a=b=c', which is no pair"),
-        ("a=b,a=c", "gives 'a' two new names, 'b' and 'c'"),
-        ("lost.json", "lost.json: there is no such file"),
-        ({"a": ""}, "has '' where a class name is needed"),
-    ],
-)
+@pytest.mark.parametrize(("given", "message"), [
+    ("", "has '', which is no pair old=new"),
+    ("car", "has 'car', which is no pair old=new"),
+    ("car=", "has 'car=', which is no pair"),
+    ("=car", "has '=car', which is no pair"),
+    ("a=b=c", "has 'a=b=c', which is no pair"),
+    ("a=b,a=c", "gives 'a' two new names, 'b' and 'c'"),
+    ("lost.json", "lost.json: there is no such file"),
+    ({"a": ""}, "has '' where a class name is needed"),
+])  # fmt: skip
 def test_malformed_pairs_are_refused(given: str | dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^--class-map.*{message}"):
         read_class_map(given)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("map.json", '{"a": "b", "a": "c"}', "gives 'a' two new names"),
-        ("map.json", '{"a": 1}', "has '1' where a class name is needed"),
-        ("map.json", '["a"]', "must hold a dictionary"),
-        ("map.json", "{", "is not valid JSON"),
-        ("map.json", '{"a": ' + "9" * 5000 + "}", "JSON: it holds an integer of thousands of"),
-        ("map.yaml", "a: b\na: c\n", r"line 2: .*the key 'a' occurs twice"),
-        ("map.yaml", "a: [b, c]\n", "where a class name is needed"),
-        ("map.yaml", "- a\n", "must hold a dictionary"),
-        ("map.yaml", "a: b: c\n", "line 1: the YAML cannot be read"),
-        ("map.txt", "a b\n", "has 'a b', which is no pair"),
-        ("map.txt", "\n", "holds no pair"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "message"), [
+    ("map.json", '{"a": "b", "a": "c"}', "gives 'a' two new names"),
+    ("map.json", '{"a": 1}', "has '1' where a class name is needed"),
+    ("map.json", '["a"]', "must hold a dictionary"),
+    ("map.json", "{", "is not valid JSON"),
+    ("map.json", '{"a": ' + "9" * 5000 + "}", "JSON: it holds an integer of thousands of"),
+    ("map.yaml", "a: b\na: c\n", r"line 2: .*the key 'a' occurs twice"),
+    ("map.yaml", "a: [b, c]\n", "where a class name is needed"),
+    ("map.yaml", "- a\n", "must hold a dictionary"),
+    ("map.yaml", "a: b: c\n", "line 1: the YAML cannot be read"),
+    ("map.txt", "a b\n", "has 'a b', which is no pair"),
+    ("map.txt", "\n", "holds no pair"),
+])  # fmt: skip
 def test_malformed_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=rf"map\.\w+\b.*{message}"):
@@ -88,17 +76,14 @@ def test_option_precedes_override_precedes_config() -> None:
         parse_class_map(("a",))
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"cow": "animal", "pig": "animal"},
-        MappingProxyType({"cow": "animal", "pig": "animal"}),
-        [("cow", "animal"), ["pig", "animal"]],
-        [{"cow": "animal"}, "pig=animal"],
-        ("cow=animal", "pig=animal"),
-        "cow=animal,pig=animal",
-    ],
-)
+@pytest.mark.parametrize("given", [
+    {"cow": "animal", "pig": "animal"},
+    MappingProxyType({"cow": "animal", "pig": "animal"}),
+    [("cow", "animal"), ["pig", "animal"]],
+    [{"cow": "animal"}, "pig=animal"],
+    ("cow=animal", "pig=animal"),
+    "cow=animal,pig=animal",
+])  # fmt: skip
 def test_forms_of_python_are_equal(given: Any) -> None:
     pairs = ("cow=animal", "pig=animal")
     assert class_map_of(given) == pairs

@@ -15,13 +15,10 @@ def test_flip_is_the_chosen_one(augmentation: str, direction: str) -> None:
     assert flips == ([] if direction == "none" else [RandomFlip(direction=direction)])
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("INPUT.RANDOM_FLIP", "horizontal, vertical, none"),
-        ("INPUT.CUSTOM_AUG", "'', ResizeShortestEdge, EfficientDetResizeCrop, LargeScaleJitter"),
-    ],
-)
+@pytest.mark.parametrize(("key", "words"), [
+    ("INPUT.RANDOM_FLIP", "horizontal, vertical, none"),
+    ("INPUT.CUSTOM_AUG", "'', ResizeShortestEdge, EfficientDetResizeCrop, LargeScaleJitter"),
+])  # fmt: skip
 def test_all_choices_are_named(key: str, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key} is 'x'; choose one of {words}$"):
         build_train_transform(Config().replace({key: "x"}))

@@ -39,15 +39,12 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "records",
-    [
-        [ZEBRA, ANT],
-        [ZEBRA, ANT, {"id": 9, "image_count": 1}],
-        # The names count: these ids are of another file.
-        [{"id": 1, "name": "zebra", "image_count": 8}, {"id": 2, "name": "ant", "image_count": 5}],
-    ],
-)
+@pytest.mark.parametrize("records", [
+    [ZEBRA, ANT],
+    [ZEBRA, ANT, {"id": 9, "image_count": 1}],
+    # The names count: these ids are of another file.
+    [{"id": 1, "name": "zebra", "image_count": 8}, {"id": 2, "name": "ant", "image_count": 5}],
+])  # fmt: skip
 def test_classes_are_matched(records: list[Any], dataset: DetectionDataset, tmp_path: Path) -> None:
     counts = image_counts_of_data(config_of(write(tmp_path, records)), dataset)
     by_name = dict(zip(dataset.class_names, counts.tolist(), strict=True))
@@ -66,17 +63,14 @@ def test_without_data_classes_follow_the_ids(tmp_path: Path) -> None:
     assert counts is not None and counts.tolist() == [5, 8]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([ANT], "counts no images of 1 of 2 classes of .*: none has the id 7; set MODEL"),
-        ([ANT | {"name": "bee"}, ZEBRA | {"name": "zebra"}], "none has the name 'ant'"),
-        ("{", "is not JSON"),
-        ({"ant": 5}, "is no list of classes"),
-        ([ANT, {"id": 7}], "is no list of classes"),
-        ([ANT, ZEBRA | {"image_count": -1}], "the image_count of 7 is negative"),
-    ],
-)
+@pytest.mark.parametrize(("content", "message"), [
+    ([ANT], "counts no images of 1 of 2 classes of .*: none has the id 7; set MODEL"),
+    ([ANT | {"name": "bee"}, ZEBRA | {"name": "zebra"}], "none has the name 'ant'"),
+    ("{", "is not JSON"),
+    ({"ant": 5}, "is no list of classes"),
+    ([ANT, {"id": 7}], "is no list of classes"),
+    ([ANT, ZEBRA | {"image_count": -1}], "the image_count of 7 is negative"),
+])  # fmt: skip
 def test_unusable_files_are_refused(
     content: Any, message: str, dataset: DetectionDataset, tmp_path: Path
 ) -> None:

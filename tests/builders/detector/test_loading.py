@@ -129,23 +129,20 @@ def test_weights_of_a_runs_folder(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert model.info.class_names == ("block",)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind"),
-    [
-        ("a.jpg", b"\xff\xd8\xff\xe0 JFIF", "a picture"),
-        ("a.png", b"\x89PNG\r\n", "a picture"),
-        ("a.pth", b"\x89PNG\r\n", "a picture"),
-        ("predictions.json", b'[{"image_id": 1}]', "a JSON file"),
-        ("truth.json", b'\xef\xbb\xbf {"images": []}', "a JSON file"),
-        ("config.yaml", b"MODEL:\n", "a YAML file"),
-        ("a.pth", b"\n<!DOCTYPE html>", "a web page"),
-        ("a.pth", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        ("classes.txt", b"cat\n", "a text file"),
-        ("model.onnx", b"\x08\x0a\x12", "an exported file"),
-        ("model.pt2", b"PK\x03\x04", "an exported file"),
-        ("model.xml", b'<?xml version="1.0"?>\n<net name="a">', "an exported file"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "kind"), [
+    ("a.jpg", b"\xff\xd8\xff\xe0 JFIF", "a picture"),
+    ("a.png", b"\x89PNG\r\n", "a picture"),
+    ("a.pth", b"\x89PNG\r\n", "a picture"),
+    ("predictions.json", b'[{"image_id": 1}]', "a JSON file"),
+    ("truth.json", b'\xef\xbb\xbf {"images": []}', "a JSON file"),
+    ("config.yaml", b"MODEL:\n", "a YAML file"),
+    ("a.pth", b"\n<!DOCTYPE html>", "a web page"),
+    ("a.pth", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    ("classes.txt", b"cat\n", "a text file"),
+    ("model.onnx", b"\x08\x0a\x12", "an exported file"),
+    ("model.pt2", b"PK\x03\x04", "an exported file"),
+    ("model.xml", b'<?xml version="1.0"?>\n<net name="a">', "an exported file"),
+])  # fmt: skip
 def test_other_files_are_told_by_kind(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)

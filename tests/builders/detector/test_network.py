@@ -45,18 +45,15 @@ def test_unknown_architecture_is_refused() -> None:
         build_detector(config)
 
 
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("CenterNet2_R18_small", "MODEL.RESNETS.NORM"),
-        ("CenterNet2_R18_small", "MODEL.FPN.NORM"),
-        ("CenterNet2_R18_small", "MODEL.CENTERNET.NORM"),
-        ("CenterNet2_R18_small", "MODEL.ROI_BOX_HEAD.NORM"),
-        ("CenterNet2_R18_small", "MODEL.ROI_MASK_HEAD.NORM"),
-        ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.DLA.NORM"),
-        ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.BIFPN.NORM"),
-    ],
-)
+@pytest.mark.parametrize(("name", "key"), [
+    ("CenterNet2_R18_small", "MODEL.RESNETS.NORM"),
+    ("CenterNet2_R18_small", "MODEL.FPN.NORM"),
+    ("CenterNet2_R18_small", "MODEL.CENTERNET.NORM"),
+    ("CenterNet2_R18_small", "MODEL.ROI_BOX_HEAD.NORM"),
+    ("CenterNet2_R18_small", "MODEL.ROI_MASK_HEAD.NORM"),
+    ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.DLA.NORM"),
+    ("CenterNet2_DLA-BiFPN-P3_4x", "MODEL.BIFPN.NORM"),
+])  # fmt: skip
 def test_unknown_norm_is_named_with_its_key(name: str, key: str) -> None:
     used = ["MODEL.MASK_ON", "True", "MODEL.ROI_BOX_HEAD.NUM_CONV", "1"]
     config = load_config(name, [*used, key, "Foo"])

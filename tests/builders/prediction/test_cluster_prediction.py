@@ -136,15 +136,12 @@ def test_a_stopped_run_continues(
         (tmp_path / "gone.png").rename(folder / "photos" / "bad.png")
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"score_threshold": 0.5}, "--score-threshold"),
-        ({"kept": {"classes": ["cat"]}}, "--classes"),
-        ({"kept": {"max_detections": 3}}, "--max-detections"),
-        ({"tile": 32}, "--tile or --overlap"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "named"), [
+    ({"score_threshold": 0.5}, "--score-threshold"),
+    ({"kept": {"classes": ["cat"]}}, "--classes"),
+    ({"kept": {"max_detections": 3}}, "--max-detections"),
+    ({"tile": 32}, "--tile or --overlap"),
+])  # fmt: skip
 def test_rows_of_other_options_are_not_mixed(
     folder: Path, tmp_path: Path, engine: OneWorker, changes: dict[str, Any], named: str
 ) -> None:
@@ -237,18 +234,15 @@ def test_threads_reach_an_exported_file(
             )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"write": "json"}, "--write cannot be used with --engine ray"),
-        ({"film": FilmOptions(track=True)}, "--track is of films"),
-        ({"film": FilmOptions(count_line="0,0,9,9")}, "--count-line is of films"),
-        ({"film": FilmOptions(stream_timeout=3)}, "--stream-timeout is of films"),
-        ({"photos": "film.mp4"}, r"film\.mp4 is no image, and --engine ray reads images alone"),
-        ({"photos": "-"}, "- is no image"),
-        ({"photos": "rtsp://camera/live"}, "live is no image"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"write": "json"}, "--write cannot be used with --engine ray"),
+    ({"film": FilmOptions(track=True)}, "--track is of films"),
+    ({"film": FilmOptions(count_line="0,0,9,9")}, "--count-line is of films"),
+    ({"film": FilmOptions(stream_timeout=3)}, "--stream-timeout is of films"),
+    ({"photos": "film.mp4"}, r"film\.mp4 is no image, and --engine ray reads images alone"),
+    ({"photos": "-"}, "- is no image"),
+    ({"photos": "rtsp://camera/live"}, "live is no image"),
+])  # fmt: skip
 def test_what_an_engine_does_not_do_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any], message: str,

@@ -26,17 +26,14 @@ def test_options_of_a_command_line_are_texts() -> None:
     assert list(options.compare) == ["b.onnx", "c.onnx"]
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ({}, "weights is empty"),
-        ({"weights": "a.onnx", "batchsize": 4}, "no option 'batchsize'; did you mean 'batch_size'"),
-        ({"weights": "a.onnx", "batch_size": "four"}, "batch_size is 'four': Input should be"),
-        ({"weights": "a.onnx", "max_queue": 0}, "max_queue is 0; it takes"),
-        ({"weights": "a.onnx", "max_replicas": 0}, "max_replicas is 0: Input should be"),
-        ({"weights": "a.onnx", "camera": ["door=rtsp://10.0.0.7/"]}, "videos are of one process"),
-    ],
-)
+@pytest.mark.parametrize(("args", "message"), [
+    ({}, "weights is empty"),
+    ({"weights": "a.onnx", "batchsize": 4}, "no option 'batchsize'; did you mean 'batch_size'"),
+    ({"weights": "a.onnx", "batch_size": "four"}, "batch_size is 'four': Input should be"),
+    ({"weights": "a.onnx", "max_queue": 0}, "max_queue is 0; it takes"),
+    ({"weights": "a.onnx", "max_replicas": 0}, "max_replicas is 0: Input should be"),
+    ({"weights": "a.onnx", "camera": ["door=rtsp://10.0.0.7/"]}, "videos are of one process"),
+])  # fmt: skip
 def test_wrong_option_is_one_sentence(args: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_options(args)

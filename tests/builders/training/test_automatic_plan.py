@@ -66,15 +66,12 @@ def test_options_of_the_user_stay_and_are_named(tmp_path: Path) -> None:
     assert rate.startswith("learning rate 0.00071: of ADAMW for batches of 2, and less in")
 
 
-@pytest.mark.parametrize(
-    ("given", "sizes"),
-    [
-        ({"INPUT.MIN_SIZE_TEST": 512}, ((410, 461, 512, 563, 614), 614, 512, 512)),
-        ({"INPUT.MIN_SIZE_TRAIN": (640,)}, ((640,), 640, 640, 640)),
-        ({"INPUT.MIN_SIZE_TEST": 517}, ((414, 465, 517, 569, 620), 620, 517, 517)),
-        ({"INPUT.MIN_SIZE_TRAIN": (64,), "INPUT.MIN_SIZE_TEST": 128}, ((64,), 64, 128, 128)),
-    ],
-)
+@pytest.mark.parametrize(("given", "sizes"), [
+    ({"INPUT.MIN_SIZE_TEST": 512}, ((410, 461, 512, 563, 614), 614, 512, 512)),
+    ({"INPUT.MIN_SIZE_TRAIN": (640,)}, ((640,), 640, 640, 640)),
+    ({"INPUT.MIN_SIZE_TEST": 517}, ((414, 465, 517, 569, 620), 620, 517, 517)),
+    ({"INPUT.MIN_SIZE_TRAIN": (64,), "INPUT.MIN_SIZE_TEST": 128}, ((64,), 64, 128, 128)),
+])  # fmt: skip
 def test_other_sizes_follow_a_given_one(
     tmp_path: Path, given: dict[str, Any], sizes: tuple[Any, ...]
 ) -> None:
@@ -301,15 +298,12 @@ def test_statistics_weigh_classes_equally(tmp_path: Path) -> None:
     assert statistics.short_side == 64 and statistics.aspect_ratio == 1
 
 
-@pytest.mark.parametrize(
-    ("names", "flip"),
-    [
-        (("arrow_left", "arrow_up"), "none"),
-        (("turnRight", "turn"), "none"),
-        (tuple("01234"), "none"),
-        (("1", "2", "copyright"), "horizontal"),  # numbers of anything
-    ],
-)
+@pytest.mark.parametrize(("names", "flip"), [
+    (("arrow_left", "arrow_up"), "none"),
+    (("turnRight", "turn"), "none"),
+    (tuple("01234"), "none"),
+    (("1", "2", "copyright"), "horizontal"),  # numbers of anything
+])  # fmt: skip
 def test_images_that_mean_something_else_mirrored_are_not_flipped(
     names: tuple[str, ...], flip: str, tmp_path: Path
 ) -> None:

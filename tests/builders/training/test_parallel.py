@@ -35,16 +35,13 @@ FOUR_LEVELS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "expected"),
-    [
-        ("CenterNet2_R18_small", {}, False),
-        ("CenterNet2_R18_small", FOUR_LEVELS, False),  # the second stage pools from p7
-        ("CenterNet-FPN_R50_1x", {}, False),
-        ("CenterNet-FPN_R50_1x", FOUR_LEVELS, True),
-        ("CenterNet2_DLA-BiFPN-P3_4x", {}, False),
-    ],
-)
+@pytest.mark.parametrize(("name", "options", "expected"), [
+    ("CenterNet2_R18_small", {}, False),
+    ("CenterNet2_R18_small", FOUR_LEVELS, False),  # the second stage pools from p7
+    ("CenterNet-FPN_R50_1x", {}, False),
+    ("CenterNet-FPN_R50_1x", FOUR_LEVELS, True),
+    ("CenterNet2_DLA-BiFPN-P3_4x", {}, False),
+])  # fmt: skip
 def test_levels_that_no_stage_uses_have_unused_parameters(
     name: str, options: dict[str, object], expected: bool
 ) -> None:

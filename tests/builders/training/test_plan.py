@@ -16,15 +16,12 @@ from tests.helpers.data import make_content, renumber, write_dataset
 from tests.helpers.training import write_blocks
 
 
-@pytest.mark.parametrize(
-    ("option", "folder"),
-    [
-        ("./runs/auto", "runs/CenterNet2_R50_1x"),
-        ("auto/", "CenterNet2_R50_1x"),
-        ("runs/autonomous", "runs/autonomous"),
-        ("runs/auto/first", "runs/auto/first"),
-    ],
-)
+@pytest.mark.parametrize(("option", "folder"), [
+    ("./runs/auto", "runs/CenterNet2_R50_1x"),
+    ("auto/", "CenterNet2_R50_1x"),
+    ("runs/autonomous", "runs/autonomous"),
+    ("runs/auto/first", "runs/auto/first"),
+])  # fmt: skip
 def test_output_folder_named_after_config(option: str, folder: str) -> None:
     config = load_config("CenterNet2_R50_1x", ["OUTPUT_DIR", option])
     assert choose_output_folder(config, None) == Path(folder)
@@ -97,14 +94,11 @@ def test_epochs_become_iterations() -> None:
     assert count_in_iterations(plain, 1005) == plain
 
 
-@pytest.mark.parametrize(
-    ("ids", "difference"),
-    [
-        ({"zebra": 1, "ant": 2}, ""),
-        ({"zebra": 1}, "_val lacks 1 class of .*_train: ant; their detections are left out"),
-        ({"zebra": 1, "ant": 2, "bee": 3}, "_train lacks 1 class of .*_val: bee; .*as missed"),
-    ],
-)
+@pytest.mark.parametrize(("ids", "difference"), [
+    ({"zebra": 1, "ant": 2}, ""),
+    ({"zebra": 1}, "_val lacks 1 class of .*_train: ant; their detections are left out"),
+    ({"zebra": 1, "ant": 2, "bee": 3}, "_train lacks 1 class of .*_val: bee; .*as missed"),
+])  # fmt: skip
 def test_validation_data_keep_their_classes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, ids: dict[str, int], difference: str
 ) -> None:

@@ -29,16 +29,10 @@ def test_mixed_precision_on_the_cpu_is_bf16(caplog: pytest.LogCaptureFixture) ->
         choose_precision(CPU, amp=True, dtype="half")
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("SOLVER.WARMUP_METHOD", r"SOLVER.WARMUP_METHOD is 'x'; choose one of linear, constant"),
-        (
-            "SOLVER.LR_SCHEDULER_NAME",
-            r"name is 'x'; .*WarmupCosineLR.* \(SOLVER.LR_SCHEDULER_NAME\)",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("key", "message"), [
+    ("SOLVER.WARMUP_METHOD", r"SOLVER.WARMUP_METHOD is 'x'; choose one of linear, constant"),
+    ("SOLVER.LR_SCHEDULER_NAME", r"name is 'x'; .*WarmupCosineLR.* \(SOLVER.LR_SCHEDULER_NAME\)"),
+])  # fmt: skip
 def test_unknown_schedules_are_named_with_their_key(key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_multiplier(load_config("CenterNet2_R18_small", [key, "x"]))
@@ -51,16 +45,13 @@ def test_nesterov_without_momentum_is_refused() -> None:
         build_optimizer(config, build_detector(config))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            ["SOLVER.RESCALE_INTERVAL", "True", "SOLVER.MAX_ITER", "500"],
-            r"SOLVER.MAX_ITER, SOLVER.WARMUP_ITERS, SOLVER.RESCALE_INTERVAL",
-        ),
-        (["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.BASE_LR", "0.0"], "SOLVER.BASE_LR"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    (
+        ["SOLVER.RESCALE_INTERVAL", "True", "SOLVER.MAX_ITER", "500"],
+        r"SOLVER.MAX_ITER, SOLVER.WARMUP_ITERS, SOLVER.RESCALE_INTERVAL",
+    ),
+    (["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.BASE_LR", "0.0"], "SOLVER.BASE_LR"),
+])  # fmt: skip
 def test_schedules_that_divide_by_zero_are_refused(options: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_multiplier(load_config("CenterNet2_R50_1x", options))

@@ -14,16 +14,13 @@ def test_unknown_tracker_is_named_with_its_key(tmp_path: Path) -> None:
         train(data, tmp_path / "run", "SOLVER.TRACKERS", "('wb',)")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("INPUT.CUSTOM_AUG", "Jitter"), "INPUT.CUSTOM_AUG is 'Jitter'"),
-        (("DATALOADER.SAMPLER_TRAIN", "Any"), "DATALOADER.SAMPLER_TRAIN is 'Any'"),
-        (("SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "sum"),
-         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE is 'sum'"),
-        (("TEST.AUG.ENABLED", "True", "TEST.AUG.MERGE", "soft"), "TEST.AUG.MERGE is 'soft'"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "message"), [
+    (("INPUT.CUSTOM_AUG", "Jitter"), "INPUT.CUSTOM_AUG is 'Jitter'"),
+    (("DATALOADER.SAMPLER_TRAIN", "Any"), "DATALOADER.SAMPLER_TRAIN is 'Any'"),
+    (("SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "sum"),
+     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE is 'sum'"),
+    (("TEST.AUG.ENABLED", "True", "TEST.AUG.MERGE", "soft"), "TEST.AUG.MERGE is 'soft'"),
+])  # fmt: skip
 def test_options_of_later_steps_are_refused_before_an_earlier_run_is_moved(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:

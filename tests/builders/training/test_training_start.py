@@ -162,17 +162,14 @@ def test_resume_numbers_the_classes_as_before(tmp_path: Path) -> None:
         in_classes_of(start, dataset)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "reason"),
-    [
-        ("MODEL.FPN.OUT_CHANNELS", "32", "the weights belong to the network"),
-        ("MODEL.MASK_ON", "True", "the weights belong to the network"),
-        ("SOLVER.OPTIMIZER", "ADAMW", "of the other optimizer"),
-        ("MODEL.WEIGHTS", "other.pth", "only the start of a training run reads it"),
-        ("DATASETS.VAL_FRACTION", "0.5", "on images that it was trained on"),
-        ("MODEL.BACKBONE.FREEZE_AT", "4", "the trained layers"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value", "reason"), [
+    ("MODEL.FPN.OUT_CHANNELS", "32", "the weights belong to the network"),
+    ("MODEL.MASK_ON", "True", "the weights belong to the network"),
+    ("SOLVER.OPTIMIZER", "ADAMW", "of the other optimizer"),
+    ("MODEL.WEIGHTS", "other.pth", "only the start of a training run reads it"),
+    ("DATASETS.VAL_FRACTION", "0.5", "on images that it was trained on"),
+    ("MODEL.BACKBONE.FREEZE_AT", "4", "the trained layers"),
+])  # fmt: skip
 def test_change_that_resuming_refuses_is_named(
     tmp_path: Path, key: str, value: str, reason: str
 ) -> None:

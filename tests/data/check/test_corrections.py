@@ -97,18 +97,15 @@ def test_only_accepted_suggestions_are_read(tmp_path: Path) -> None:
     assert accepted.suggested.name == ZEBRA and accepted.annotation_id == 1
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ({"images": []}, "holds no suggestions"),
-        ({"suggestions": [record(accept="yes")]}, "suggestion 1: \"accept\" is 'yes'; write true"),
-        ({"suggestions": [record(), {"accept": True}]}, "suggestion 2: 'number' is missing"),
-        ({"suggestions": [3]}, "holds no suggestions"),
-        ({"suggestions": [record(label="ant")]}, "suggestion 1: "),
-        ({"suggestions": [record(suggested={"class": ANT, "bbox": [1, 2, 0, 4]})]}, "has no area"),
-        ({"suggestions": [record(suggested={"class": ANT, "bbox": [1, 2, 4]})]}, "suggestion 1: "),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), [
+    ({"images": []}, "holds no suggestions"),
+    ({"suggestions": [record(accept="yes")]}, "suggestion 1: \"accept\" is 'yes'; write true"),
+    ({"suggestions": [record(), {"accept": True}]}, "suggestion 2: 'number' is missing"),
+    ({"suggestions": [3]}, "holds no suggestions"),
+    ({"suggestions": [record(label="ant")]}, "suggestion 1: "),
+    ({"suggestions": [record(suggested={"class": ANT, "bbox": [1, 2, 0, 4]})]}, "has no area"),
+    ({"suggestions": [record(suggested={"class": ANT, "bbox": [1, 2, 4]})]}, "suggestion 1: "),
+])  # fmt: skip
 def test_damaged_files_are_refused(tmp_path: Path, content: Any, words: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(content))

@@ -236,15 +236,12 @@ def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:
         load_split(tmp_path, "val", masks=False, val_fraction=1.5)
 
 
-@pytest.mark.parametrize(
-    ("path", "images"),
-    [
-        ("coco_tiny/coco2017", 50),
-        ("coco_tiny", 50),
-        ("coco_tiny/coco2017/annotations/instances_val2017.json", 50),
-        ("bccd", 72),
-    ],
-)
+@pytest.mark.parametrize(("path", "images"), [
+    ("coco_tiny/coco2017", 50),
+    ("coco_tiny", 50),
+    ("coco_tiny/coco2017/annotations/instances_val2017.json", 50),
+    ("bccd", 72),
+])  # fmt: skip
 def test_real_data(shared: Path, path: str, images: int) -> None:
     assert len(load_split(shared / "data" / path, "val", masks=False)) == images
 

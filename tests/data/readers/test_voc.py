@@ -60,17 +60,14 @@ def size(records: SplitRecords) -> tuple[float, float]:
     return image["width"], image["height"]
 
 
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ("my photo 1\nb\nmy photo\n", ["my photo 1", "b", "my photo"]),
-        ("my photo 1  1\nb -1\nmy photo  0\n", ["my photo 1", "my photo"]),
-        ("my photo 1\nb\n", ["my photo 1", "b"]),
-        ("JPEGImages/b.png\n.\\my photo.PNG\n\n", ["b", "my photo"]),
-        ("\ufeffb.xml\r\nmy photo 1.png\r\n", ["b", "my photo 1"]),
-        ("b 1\nb -1\n", ["b"]),
-    ],
-)
+@pytest.mark.parametrize(("lines", "expected"), [
+    ("my photo 1\nb\nmy photo\n", ["my photo 1", "b", "my photo"]),
+    ("my photo 1  1\nb -1\nmy photo  0\n", ["my photo 1", "my photo"]),
+    ("my photo 1\nb\n", ["my photo 1", "b"]),
+    ("JPEGImages/b.png\n.\\my photo.PNG\n\n", ["b", "my photo"]),
+    ("\ufeffb.xml\r\nmy photo 1.png\r\n", ["b", "my photo 1"]),
+    ("b 1\nb -1\n", ["b"]),
+])  # fmt: skip
 def test_names_in_lists(tmp_path: Path, lines: str, expected: Sequence[str]) -> None:
     for name in ("b", "my photo", "my photo 1"):
         tree(tmp_path, name=name)
@@ -112,13 +109,10 @@ def test_legacy_encoding_without_declaration_is_named(tmp_path: Path) -> None:
             read(tree(tmp_path, (head + text).encode("gbk")))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(xml(size=each) for each in [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)]),
-        xml().replace("<width>", "<width>50</width><width>"),
-    ],
-)
+@pytest.mark.parametrize("text", [
+    *(xml(size=each) for each in [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)]),
+    xml().replace("<width>", "<width>50</width><width>"),
+])  # fmt: skip
 def test_damaged_sizes_are_those_of_the_image(tmp_path: Path, text: str) -> None:
     records = read(tree(tmp_path, text))
     assert size(records) == (WIDTH, HEIGHT) and boxes(records) == BOXES
@@ -141,56 +135,50 @@ def test_numbers_of_any_form(tmp_path: Path) -> None:
     assert boxes(records) == [("cat", [4.25, 3, 10, 8])] and counts(records) == {}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            xml(objects=OBJECT.replace(">4<", ">x4<")),
-            r", object 1 \(cat\): the <xmin> .* 'x4', not",
+@pytest.mark.parametrize(("text", "message"), [
+    (xml(objects=OBJECT.replace(">4<", ">x4<")), r", object 1 \(cat\): the <xmin> .* 'x4', not"),
+    (xml(objects=OBJECT.replace("<ymax>11</ymax>", "")), ": the <ymax> .* is missing"),
+    (xml(objects=OBJECT.replace(">3<", ">2,5<")), ": the <ymin> of its bndbox is '2,5'"),
+    (xml(objects=OBJECT.replace(">3<", ">nan<")), ": the <ymin> of its bndbox is 'nan'"),
+    (xml(objects=OBJECT + "<object><bndbox/></object>"), ": object 2 has no 'name'"),
+    (
+        xml(objects=OBJECT.replace("<xmin>", "<xmin>6</xmin><xmin>")),
+        r", object 1 \(cat\): the <xmin> of its <bndbox> occurs twice, as '6' and '4'",
+    ),
+    (
+        xml(objects=OBJECT.replace("<name>", "<name>dog</name><name>")),
+        ", object 1: the <name> of its <object> occurs twice, as 'dog' and 'cat'",
+    ),
+    (
+        xml(objects=OBJECT.replace("<difficult>", "<difficult>1</difficult><difficult>")),
+        "the <difficult> of its <object> occurs twice",
+    ),
+    (
+        xml(objects=OBJECT).replace("<filename>", "<filename>b.png</filename><filename>"),
+        ": the <filename> of its <annotation> occurs twice, as 'b.png' and 'a.png'",
+    ),
+    (xml(objects=OBJECT.replace(">0<", ">2<")), ": its <difficult> is '2'; write 0 or 1"),
+    (xml(objects=OBJECT.replace(">0<", ">perhaps<")), "its <difficult> is 'perhaps'"),
+    (
+        xml(objects=OBJECT.replace("</bndbox>", "<angle>0.5</angle></bndbox>")),
+        "its box has an <angle> of 0.5, which is not read",
+    ),
+    (
+        xml(objects=OBJECT.replace("</bndbox>", "</bndbox><rotation>30</rotation>")),
+        "its box has a <rotation> of 30, which is not read",
+    ),
+    (
+        xml(
+            objects="<object><name>cat</name><robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
+            "<angle>90</angle></robndbox></object>"
         ),
-        (xml(objects=OBJECT.replace("<ymax>11</ymax>", "")), ": the <ymax> .* is missing"),
-        (xml(objects=OBJECT.replace(">3<", ">2,5<")), ": the <ymin> of its bndbox is '2,5'"),
-        (xml(objects=OBJECT.replace(">3<", ">nan<")), ": the <ymin> of its bndbox is 'nan'"),
-        (xml(objects=OBJECT + "<object><bndbox/></object>"), ": object 2 has no 'name'"),
-        (
-            xml(objects=OBJECT.replace("<xmin>", "<xmin>6</xmin><xmin>")),
-            r", object 1 \(cat\): the <xmin> of its <bndbox> occurs twice, as '6' and '4'",
-        ),
-        (
-            xml(objects=OBJECT.replace("<name>", "<name>dog</name><name>")),
-            ", object 1: the <name> of its <object> occurs twice, as 'dog' and 'cat'",
-        ),
-        (
-            xml(objects=OBJECT.replace("<difficult>", "<difficult>1</difficult><difficult>")),
-            "the <difficult> of its <object> occurs twice",
-        ),
-        (
-            xml(objects=OBJECT).replace("<filename>", "<filename>b.png</filename><filename>"),
-            ": the <filename> of its <annotation> occurs twice, as 'b.png' and 'a.png'",
-        ),
-        (xml(objects=OBJECT.replace(">0<", ">2<")), ": its <difficult> is '2'; write 0 or 1"),
-        (xml(objects=OBJECT.replace(">0<", ">perhaps<")), "its <difficult> is 'perhaps'"),
-        (
-            xml(objects=OBJECT.replace("</bndbox>", "<angle>0.5</angle></bndbox>")),
-            "its box has an <angle> of 0.5, which is not read",
-        ),
-        (
-            xml(objects=OBJECT.replace("</bndbox>", "</bndbox><rotation>30</rotation>")),
-            "its box has a <rotation> of 30, which is not read",
-        ),
-        (
-            xml(
-                objects="<object><name>cat</name><robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
-                "<angle>90</angle></robndbox></object>"
-            ),
-            "the <angle> of its robndbox is 90, more than a full turn in radians",
-        ),
-        (xml(objects="<object><name>cat</name></object>"), "no bndbox"),
-        ("<annotation>", ": not an XML file"),
-        ("", ": not an XML file .it is empty"),
-        ("<annotations><image/></annotations>", ": the root element is <annotations>, not"),
-    ],
-)
+        "the <angle> of its robndbox is 90, more than a full turn in radians",
+    ),
+    (xml(objects="<object><name>cat</name></object>"), "no bndbox"),
+    ("<annotation>", ": not an XML file"),
+    ("", ": not an XML file .it is empty"),
+    ("<annotations><image/></annotations>", ": the root element is <annotations>, not"),
+])  # fmt: skip
 def test_damaged_files_are_refused_with_an_element(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"a\.xml.*{message}"):
         read(tree(tmp_path, text))
@@ -212,20 +200,17 @@ def test_folder_in_place_of_an_xml_file_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("objects", "kind"),
-    [
-        (OBJECT.replace(">4<", ">0<").replace(">14<", ">4<").replace(">0<", ">14<", 2)
-         .replace("difficult>14<", "difficult>0<"),
-         "boxes whose corners are exchanged"),
-        (bndbox("<polygon><x1>4</x1><y1>3</y1><x2>14</x2><y2>11</y2></polygon>"),
-         "objects with a polygon or a rotated box alone"),
-        (bndbox(POLYGON), "objects with a polygon or a rotated box alone"),
-        (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
-                "<angle>1.570796</angle></robndbox>"),
-         "objects with a polygon or a rotated box alone"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("objects", "kind"), [
+    (OBJECT.replace(">4<", ">0<").replace(">14<", ">4<").replace(">0<", ">14<", 2)
+     .replace("difficult>14<", "difficult>0<"),
+     "boxes whose corners are exchanged"),
+    (bndbox("<polygon><x1>4</x1><y1>3</y1><x2>14</x2><y2>11</y2></polygon>"),
+     "objects with a polygon or a rotated box alone"),
+    (bndbox(POLYGON), "objects with a polygon or a rotated box alone"),
+    (bndbox("<robndbox><cx>9</cx><cy>7</cy><w>8</w><h>10</h>"
+            "<angle>1.570796</angle></robndbox>"),
+     "objects with a polygon or a rotated box alone"),
+])  # fmt: skip
 def test_other_forms_of_boxes(tmp_path: Path, objects: str, kind: str) -> None:
     records = read(tree(tmp_path, xml(objects=objects)))
     assert boxes(records) == BOXES and counts(records) == {kind: 1}
@@ -278,13 +263,10 @@ def test_rotation_of_cvat_widens_the_box(tmp_path: Path, degrees: int, box: list
     assert counts(records) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "crowd"),
-    [
-        ("1", 1), (" true ", 1), ("Yes", 1), ("no", 0), ("Unspecified", 0), ("", 0), ("0", 0),
-        ("False", 0),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "crowd"), [
+    ("1", 1), (" true ", 1), ("Yes", 1), ("no", 0), ("Unspecified", 0), ("", 0), ("0", 0),
+    ("False", 0),
+])  # fmt: skip
 def test_difficult_objects(tmp_path: Path, text: str, crowd: int) -> None:
     difficult = OBJECT.replace(">0</difficult>", f">{text}</difficult>").replace("cat", " cat\n")
     records = read(tree(tmp_path, xml(objects=difficult)))

@@ -182,19 +182,16 @@ def test_confidences_and_tracks_are_not_used(tmp_path: Path, more: str) -> None:
     assert counts(records) == {"label rows with a confidence": 2}
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        (lambda row: row.replace(" ", ","), SEPARATED),
-        (lambda row: row.replace(" ", ", "), SEPARATED),
-        (lambda row: row.replace(" ", ";"), SEPARATED),
-        (lambda row: row.replace(".", ","), SEPARATED),
-        (lambda row: row.replace(".", ",").replace(" ", "; "), SEPARATED),
-        (lambda row: f"{NAMES[int(row[0])]}{row[1:]}", NAMED),
-        (lambda row: row.replace(" ", "\t") + "  ", ""),
-        (lambda row: f"{row[0]}.0{row[1:]}\r", ""),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "kind"), [
+    (lambda row: row.replace(" ", ","), SEPARATED),
+    (lambda row: row.replace(" ", ", "), SEPARATED),
+    (lambda row: row.replace(" ", ";"), SEPARATED),
+    (lambda row: row.replace(".", ","), SEPARATED),
+    (lambda row: row.replace(".", ",").replace(" ", "; "), SEPARATED),
+    (lambda row: f"{NAMES[int(row[0])]}{row[1:]}", NAMED),
+    (lambda row: row.replace(" ", "\t") + "  ", ""),
+    (lambda row: f"{row[0]}.0{row[1:]}\r", ""),
+])  # fmt: skip
 def test_other_spellings_of_rows(tmp_path: Path, change: Callable[[str], str], kind: str) -> None:
     records = read(tree(tmp_path, list(map(change, ROWS))))
     assert boxes(records) == BOXES
@@ -207,23 +204,20 @@ def test_class_names_with_spaces_in_rows(tmp_path: Path) -> None:
     assert boxes(read(tree(tmp_path, rows, text))) == [("traffic light", BOXES[0][1])]
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (["0 50 50 25 50", "2 25 25 10 20"], "line 1: has 50 .* seem to be percent, or pixels"),
-        (["0 320 240 100 50", "2 25 25 10 20"], "line 1: has 320 .* seem to be pixels"),
-        ([*ROWS, ROWS[0], "1 0.5 7 0.1 0.1"], "line 4: has 7 .* correct or remove the row"),
-        (["0 nan 0.5 0.1 0.1"], "line 1: 'nan' is not a number, or not a finite one"),
-        (["0 0_1 0.5 0.1 0.1"], "line 1: '0_1' is not a number"),
-        (["0.5 0.5 0.5 0.1 0.1"], "line 1: the class is 0.5, not a whole number"),
-        (["0 0.5 0.5 0.1"], "line 1: has 3 numbers after the class"),
-        ([f"{ROWS[0]} 7.5"], "line 1: has 5 numbers after the class"),
-        (["1 0.5 0.5 0.1 0.1", "3 0.5 0.5 0.1 0.1"], "line 2: names class 3, .*begin with 1"),
-        (["0 0.5 0.5 0.1 0.1", "3 0.5 0.5 0.1 0.1"], "line 2: names class 3, .*numbered 0 to 2"),
-        (["-1 0.5 0.5 0.1 0.1"], "line 1: names class -1"),
-        (["dog 0.5 0.5 0.1 0.1"] * 3, r"line 1: 'dog' is neither .*\(2 more rows"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "message"), [
+    (["0 50 50 25 50", "2 25 25 10 20"], "line 1: has 50 .* seem to be percent, or pixels"),
+    (["0 320 240 100 50", "2 25 25 10 20"], "line 1: has 320 .* seem to be pixels"),
+    ([*ROWS, ROWS[0], "1 0.5 7 0.1 0.1"], "line 4: has 7 .* correct or remove the row"),
+    (["0 nan 0.5 0.1 0.1"], "line 1: 'nan' is not a number, or not a finite one"),
+    (["0 0_1 0.5 0.1 0.1"], "line 1: '0_1' is not a number"),
+    (["0.5 0.5 0.5 0.1 0.1"], "line 1: the class is 0.5, not a whole number"),
+    (["0 0.5 0.5 0.1"], "line 1: has 3 numbers after the class"),
+    ([f"{ROWS[0]} 7.5"], "line 1: has 5 numbers after the class"),
+    (["1 0.5 0.5 0.1 0.1", "3 0.5 0.5 0.1 0.1"], "line 2: names class 3, .*begin with 1"),
+    (["0 0.5 0.5 0.1 0.1", "3 0.5 0.5 0.1 0.1"], "line 2: names class 3, .*numbered 0 to 2"),
+    (["-1 0.5 0.5 0.1 0.1"], "line 1: names class -1"),
+    (["dog 0.5 0.5 0.1 0.1"] * 3, r"line 1: 'dog' is neither .*\(2 more rows"),
+])  # fmt: skip
 def test_wrong_rows_are_named_by_line(tmp_path: Path, rows: Sequence[str], message: str) -> None:
     with pytest.raises(ValueError, match=rf"labels/train/a\.txt, {message}"):
         read(tree(tmp_path, rows))
@@ -420,16 +414,13 @@ def test_lists_of_images(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
-        "path: C:\\Users\\me\\data\ntrain: images\\train\nval: images\\val\n",
-        "path: /content/datasets/mine\ntrain: images/train\nval: images/val\n",
-        "train: /content/mine/images/train\nval: /content/mine/images/val\n",
-        'path: "../datasets/mine"\ntrain: ./images/train/\nvalid: [images/val]\n',
-        "path: ~\ntrain: Images/Train\nvalidation: images/val\ntest:  # optional\n",
-    ],
-)
+@pytest.mark.parametrize("paths", [
+    "path: C:\\Users\\me\\data\ntrain: images\\train\nval: images\\val\n",
+    "path: /content/datasets/mine\ntrain: images/train\nval: images/val\n",
+    "train: /content/mine/images/train\nval: /content/mine/images/val\n",
+    'path: "../datasets/mine"\ntrain: ./images/train/\nvalid: [images/val]\n',
+    "path: ~\ntrain: Images/Train\nvalidation: images/val\ntest:  # optional\n",
+])  # fmt: skip
 def test_paths_of_other_machines(tmp_path: Path, paths: str) -> None:
     root = tree(tmp_path, text=f"{paths}names: [ant, bee, cat]\ndownload: https://a.example/b\n")
     for split in ("train", "val"):
@@ -448,39 +439,33 @@ def test_places_that_do_not_exist_are_listed(tmp_path: Path) -> None:
         read(root)
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ("[on, off, 007]", ["on", "off", "007"]),
-        ("[yes, 1e3, 3.10]", ["yes", "1e3", "3.10"]),
-        ("[null, ~, 'no']", ["null", "~", "no"]),
-        ("\n  0: ant\n  '1': true\n  5: 0x1F", ["ant", "true", "0x1F"]),
-        ("{2: c, 0: a, 1: 2024-01-01}", ["a", "2024-01-01", "c"]),
-        ("[' ant ', 'white  bear', 猫]", ["ant", "white  bear", "猫"]),
-    ],
-)
+@pytest.mark.parametrize(("names", "expected"), [
+    ("[on, off, 007]", ["on", "off", "007"]),
+    ("[yes, 1e3, 3.10]", ["yes", "1e3", "3.10"]),
+    ("[null, ~, 'no']", ["null", "~", "no"]),
+    ("\n  0: ant\n  '1': true\n  5: 0x1F", ["ant", "true", "0x1F"]),
+    ("{2: c, 0: a, 1: 2024-01-01}", ["a", "2024-01-01", "c"]),
+    ("[' ant ', 'white  bear', 猫]", ["ant", "white  bear", "猫"]),
+])  # fmt: skip
 def test_names_are_the_written_words(tmp_path: Path, names: str, expected: Sequence[str]) -> None:
     records = read(tree(tmp_path, ROWS[:1], YAML.replace("[ant, bee, cat]", names)))
     assert [each["name"] for each in records.content["categories"]] == expected
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ("[ant, bee, ant]", "classes 0 and 2 have the same name 'ant'"),
-        ("[ant, '', bee]", "class 1 has an empty name"),
-        ("{0: ant, 0: bee}", r"line 4: the YAML cannot be read \(the key '0' occurs twice\)"),
-        ("{a: ant}", "'names' has a key that is not a number"),
-        ("ant, bee", "neither a list nor a mapping"),
-        ("[ant, [bee]]", "something else than texts"),
-        ("[]", "there are no class names"),
-        ("[ant, bee", "line 5: the YAML cannot be read"),
-        ("[ant]\nkpt_shape: 3", "kpt_shape is 3"),
-        (f"[ant]\nkpt_shape: [{'9' * 5000}, 3]", "kpt_shape is .*, not"),
-        ("{0: ant, 00: bee}", "'names' has a key that is not a number"),
-        (f"{{? '{'9' * 5000}' : ant}}", "'names' has a key that is not a number"),
-    ],
-)
+@pytest.mark.parametrize(("names", "message"), [
+    ("[ant, bee, ant]", "classes 0 and 2 have the same name 'ant'"),
+    ("[ant, '', bee]", "class 1 has an empty name"),
+    ("{0: ant, 0: bee}", r"line 4: the YAML cannot be read \(the key '0' occurs twice\)"),
+    ("{a: ant}", "'names' has a key that is not a number"),
+    ("ant, bee", "neither a list nor a mapping"),
+    ("[ant, [bee]]", "something else than texts"),
+    ("[]", "there are no class names"),
+    ("[ant, bee", "line 5: the YAML cannot be read"),
+    ("[ant]\nkpt_shape: 3", "kpt_shape is 3"),
+    (f"[ant]\nkpt_shape: [{'9' * 5000}, 3]", "kpt_shape is .*, not"),
+    ("{0: ant, 00: bee}", "'names' has a key that is not a number"),
+    (f"{{? '{'9' * 5000}' : ant}}", "'names' has a key that is not a number"),
+])  # fmt: skip
 def test_wrong_names_are_refused(tmp_path: Path, names: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"data\.yaml.*{message}"):
         read(tree(tmp_path, text=YAML.replace("[ant, bee, cat]", names)))
@@ -576,13 +561,10 @@ def test_slightly_larger_values_are_left_to_the_index(tmp_path: Path) -> None:
     assert len(records.content["annotations"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("rows", "form"),
-    [
-        (["0 0.5 0.5 0.9 0.9", "0 0.6 0.6 0.95 0.8", "1 0.7 0.5 0.9 0.6"], "the corners"),
-        ([f"0 {k / 24} 0.1 0.2 0.2" for k in range(19)] + ["0 0 0 1 1"], "the upper left corner"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "form"), [
+    (["0 0.5 0.5 0.9 0.9", "0 0.6 0.6 0.95 0.8", "1 0.7 0.5 0.9 0.6"], "the corners"),
+    ([f"0 {k / 24} 0.1 0.2 0.2" for k in range(19)] + ["0 0 0 1 1"], "the upper left corner"),
+])  # fmt: skip
 def test_other_forms_of_boxes_are_refused(tmp_path: Path, rows: Sequence[str], form: str) -> None:
     with pytest.raises(ValueError, match=rf"a\.txt, line \d: the box exceeds .*to be {form}"):
         read(tree(tmp_path, rows))
@@ -611,13 +593,10 @@ def test_validation_on_the_training_images_is_possible(tmp_path: Path) -> None:
     assert boxes(read(root, "val")) == boxes(read(root)) == BOXES
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '["ant", "bee", "cat"]', "ant, bee, cat", "names: [ant, bee, cat]", '{"0": "ant"}',
-        '"ant"\n"bee"\n"cat"', "ant,\nbee,\ncat", "# classes\nant\nbee\ncat",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("text", [
+    '["ant", "bee", "cat"]', "ant, bee, cat", "names: [ant, bee, cat]", '{"0": "ant"}',
+    '"ant"\n"bee"\n"cat"', "ant,\nbee,\ncat", "# classes\nant\nbee\ncat",
+])  # fmt: skip
 def test_class_lists_in_another_syntax_are_refused(tmp_path: Path, text: str) -> None:
     (tree(tmp_path) / "data.yaml").unlink()
     (tmp_path / "classes.txt").write_text(f"{text}\n")

@@ -129,16 +129,13 @@ def test_frozen_normalization_equals_evaluation_mode() -> None:
         torch.testing.assert_close(frozen(image)[level], x)
 
 
-@pytest.mark.parametrize(
-    ("name", "freeze_at", "frozen"),
-    [
-        ("resnet18", 1, {"conv1", "bn1"}),
-        ("resnet18", 2, {"conv1", "bn1", "layer1"}),
-        ("convnext_atto", 2, {"stem_0", "stem_1", "stages_0"}),
-        ("mobilenetv3_small_050", 2, {"conv_stem", "bn1", "blocks.0"}),
-        ("swin_tiny_patch4_window7_224", 3, {"patch_embed", "layers_0", "layers_1"}),
-    ],
-)
+@pytest.mark.parametrize(("name", "freeze_at", "frozen"), [
+    ("resnet18", 1, {"conv1", "bn1"}),
+    ("resnet18", 2, {"conv1", "bn1", "layer1"}),
+    ("convnext_atto", 2, {"stem_0", "stem_1", "stages_0"}),
+    ("mobilenetv3_small_050", 2, {"conv_stem", "bn1", "blocks.0"}),
+    ("swin_tiny_patch4_window7_224", 3, {"patch_embed", "layers_0", "layers_1"}),
+])  # fmt: skip
 def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: set[str]) -> None:
     with torch.device("meta"):
         backbone = Backbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
@@ -155,31 +152,28 @@ def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: se
         )
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["convnext_tinny"], "did you mean convnext_tiny or"),
-        ([""], "timm has no network called ''"),
-        (["resnet18", "MODEL.TIMM.NECK", "pan"], "MODEL.TIMM.NECK is 'pan'; choose one of fpn,"),
-        (["maxvit_rmlp_nano_rw_256"], "accepts only one image size"),
-        (["vit_tiny_patch16_224"], "accepts only one image size"),
-        (
-            ["inception_v3"],
-            r"'inception_v3' turns images of 448 x 320 into a feature map res3 of 53 x 37, but a "
-            r"neck needs 56 x 40; choose another network \(docs/backbones.md\)",
-        ),
-        (
-            ["convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"],
-            r"can be frozen up to 2, 3, 4, 5; 0 trains all \(MODEL.BACKBONE.FREEZE_AT\)",
-        ),
-        (
-            ["resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"],
-            r"the feature map 7, but 'resnet18' has 0, 1.* \(MODEL.TIMM.OUT_INDICES\)",
-        ),
-        (["resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "level p6"),
-        (["resnet18", "MODEL.CENTERNET.FPN_STRIDES", "[4,8,16,32,64]"], "FPN_STRIDES is"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "message"), [
+    (["convnext_tinny"], "did you mean convnext_tiny or"),
+    ([""], "timm has no network called ''"),
+    (["resnet18", "MODEL.TIMM.NECK", "pan"], "MODEL.TIMM.NECK is 'pan'; choose one of fpn,"),
+    (["maxvit_rmlp_nano_rw_256"], "accepts only one image size"),
+    (["vit_tiny_patch16_224"], "accepts only one image size"),
+    (
+        ["inception_v3"],
+        r"'inception_v3' turns images of 448 x 320 into a feature map res3 of 53 x 37, but a "
+        r"neck needs 56 x 40; choose another network \(docs/backbones.md\)",
+    ),
+    (
+        ["convnext_atto", "MODEL.BACKBONE.FREEZE_AT", "1"],
+        r"can be frozen up to 2, 3, 4, 5; 0 trains all \(MODEL.BACKBONE.FREEZE_AT\)",
+    ),
+    (
+        ["resnet18", "MODEL.TIMM.OUT_INDICES", "[7]"],
+        r"the feature map 7, but 'resnet18' has 0, 1.* \(MODEL.TIMM.OUT_INDICES\)",
+    ),
+    (["resnet18", "MODEL.BIFPN.NUM_LEVELS", "3", "MODEL.TIMM.NECK", "bifpn"], "level p6"),
+    (["resnet18", "MODEL.CENTERNET.FPN_STRIDES", "[4,8,16,32,64]"], "FPN_STRIDES is"),
+])  # fmt: skip
 def test_impossible_options_are_refused(options: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         detector(*options)

@@ -68,19 +68,16 @@ def test_one_feature_map_per_stride() -> None:
         CenterNet(CenterNetHead(8, 2), assigner, Criterion(), Decoder(strides), in_features=["p3"])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["MODEL.CENTERNET.WITH_AGN_HM", "False"],
-         r"only_objectness needs objectness.*MODEL.CENTERNET.ONLY_PROPOSAL"),
-        (["MODEL.CENTERNET.SOI", "[[0, 80]]"],
-         r"5 strides and 1 sizes_of_interest.* \(.*MODEL.CENTERNET.SOI\)"),
-        (["MODEL.CENTERNET.LOC_LOSS_TYPE", "l1"],
-         r"box_loss is 'l1'; choose iou, .* \(MODEL.CENTERNET.LOC_LOSS_TYPE\)"),
-        (["MODEL.RESNETS.DEPTH", "7"],
-         r"depth is 7; choose 18, 34, 50, 101 or 152 \(MODEL.RESNETS.DEPTH\)"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "message"), [
+    (["MODEL.CENTERNET.WITH_AGN_HM", "False"],
+     r"only_objectness needs objectness.*MODEL.CENTERNET.ONLY_PROPOSAL"),
+    (["MODEL.CENTERNET.SOI", "[[0, 80]]"],
+     r"5 strides and 1 sizes_of_interest.* \(.*MODEL.CENTERNET.SOI\)"),
+    (["MODEL.CENTERNET.LOC_LOSS_TYPE", "l1"],
+     r"box_loss is 'l1'; choose iou, .* \(MODEL.CENTERNET.LOC_LOSS_TYPE\)"),
+    (["MODEL.RESNETS.DEPTH", "7"],
+     r"depth is 7; choose 18, 34, 50, 101 or 152 \(MODEL.RESNETS.DEPTH\)"),
+])  # fmt: skip
 def test_builders_add_keys_to_errors_of_models(options: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_detector(load_config("CenterNet2_R50_1x", options))

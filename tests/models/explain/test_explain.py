@@ -169,16 +169,13 @@ def with_decoder(**changes: object) -> Callable[[], Detector]:
     return make
 
 
-@pytest.mark.parametrize(
-    ("make", "rule"),
-    [
-        (with_decoder(score_threshold=0.1), "score threshold"),
-        (with_decoder(center_nms=True), "local maximum"),
-        (with_decoder(pre_nms_topk=4), "candidates per level"),
-        (with_decoder(post_nms_topk=3), "proposals per image"),
-        (with_decoder(nms_threshold=0.3), "NMS"),
-    ],
-)
+@pytest.mark.parametrize(("make", "rule"), [
+    (with_decoder(score_threshold=0.1), "score threshold"),
+    (with_decoder(center_nms=True), "local maximum"),
+    (with_decoder(pre_nms_topk=4), "candidates per level"),
+    (with_decoder(post_nms_topk=3), "proposals per image"),
+    (with_decoder(nms_threshold=0.3), "NMS"),
+])  # fmt: skip
 def test_every_rule_of_the_first_stage_is_named(make: Callable[[], Detector], rule: str) -> None:
     trace = read(make())
     steps = all_locations(trace)
@@ -212,15 +209,12 @@ def with_selection(*, static: bool = False, **changes: object) -> Callable[[], D
     return make
 
 
-@pytest.mark.parametrize(
-    ("make", "rule"),
-    [
-        (with_selection(score_threshold=0.1), "score threshold"),
-        (with_selection(detections_per_image=2), "detections per image"),
-        (with_selection(nms_threshold=0.2), "NMS"),
-        (with_selection(detections_per_image=1, static=True), "candidates for detections"),
-    ],
-)
+@pytest.mark.parametrize(("make", "rule"), [
+    (with_selection(score_threshold=0.1), "score threshold"),
+    (with_selection(detections_per_image=2), "detections per image"),
+    (with_selection(nms_threshold=0.2), "NMS"),
+    (with_selection(detections_per_image=1, static=True), "candidates for detections"),
+])  # fmt: skip
 def test_every_rule_of_the_second_stage_is_named(
     make: Callable[[], Detector], rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,31 +199,28 @@ def test_unreadable_detections_are_refused_by_number(sample: Sample, name: str) 
     assert "found.json: detection 4 " in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "is not a COCO results file"),
-        (" \n", "the file is empty"),
-        ('{"loss": 3}', "an object with the keys 'loss'"),
-        ("17", "it holds 17"),
-        ("[1]", "detection 0 is 1"),
-        ('["\\n"]', "detection 0 is"),
-        ("[" * 100_000, "nested too deeply"),
-        ('[{"image_id": 139, "score": 0.5, "score": 0.9}]',
-         "the record with the image_id 139 has the key 'score' twice, with different values"),
-        ('[{"file": "x.jpg", "detections": [{"box": [1, 2, 3, 4], "box": [1, 2, 3, 5]}]}]',
-         "the key 'box' twice"),
-        ('{"image_id": 1, "score": 1}\n{"image_id": 7, "image_id": 8}', "image_id 8 has the key"),
-        ('[{"image_id": ' + "9" * 5000 + "}]", "it holds an integer of thousands of digits"),
-        ('{"image_id": 1}\n{"image_id": ' + "9" * 5000 + "}",
-         "line 2: not a JSON object .it holds an integer of thousands"),
-        ('{"image_id": [1, 2], "bbox": [[1, 2, 3, 4]], "score": [0.5, 0.5]}',
-         "its columns have different lengths: 'image_id' 2, 'bbox' 1, 'score' 2"),
-        ('{"image_id": 1, "score": 1}\n{"image_id"', "line 2: not a JSON object"),
-        ('[{"image_id": 139, "boxes": [[1, 2, 3, 4]], "scores": [1]}]', "for each detection"),
-        ("[]\xe9".encode("latin-1"), "the text is not UTF-8"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("content", "message"), [
+    ("{", "is not a COCO results file"),
+    (" \n", "the file is empty"),
+    ('{"loss": 3}', "an object with the keys 'loss'"),
+    ("17", "it holds 17"),
+    ("[1]", "detection 0 is 1"),
+    ('["\\n"]', "detection 0 is"),
+    ("[" * 100_000, "nested too deeply"),
+    ('[{"image_id": 139, "score": 0.5, "score": 0.9}]',
+     "the record with the image_id 139 has the key 'score' twice, with different values"),
+    ('[{"file": "x.jpg", "detections": [{"box": [1, 2, 3, 4], "box": [1, 2, 3, 5]}]}]',
+     "the key 'box' twice"),
+    ('{"image_id": 1, "score": 1}\n{"image_id": 7, "image_id": 8}', "image_id 8 has the key"),
+    ('[{"image_id": ' + "9" * 5000 + "}]", "it holds an integer of thousands of digits"),
+    ('{"image_id": 1}\n{"image_id": ' + "9" * 5000 + "}",
+     "line 2: not a JSON object .it holds an integer of thousands"),
+    ('{"image_id": [1, 2], "bbox": [[1, 2, 3, 4]], "score": [0.5, 0.5]}',
+     "its columns have different lengths: 'image_id' 2, 'bbox' 1, 'score' 2"),
+    ('{"image_id": 1, "score": 1}\n{"image_id"', "line 2: not a JSON object"),
+    ('[{"image_id": 139, "boxes": [[1, 2, 3, 4]], "scores": [1]}]', "for each detection"),
+    ("[]\xe9".encode("latin-1"), "the text is not UTF-8"),
+])  # fmt: skip
 def test_other_files_are_refused(sample: Sample, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         sample.read(content)
@@ -292,18 +289,15 @@ def test_predictions_of_predict_are_read(sample: Sample, caplog: pytest.LogCaptu
         sample.read(by_image)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x, y, w, h: [x, y, x + w, y + h], r"\[x1, y1, x2, y2\]"),
-        (lambda x, y, w, h: [x + w / 2, y + h / 2, w, h], r"\[center x, center y, width, height\]"),
-        (lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT], "shares of the image"),
-        (
-            lambda x, y, w, h: [x / WIDTH, y / HEIGHT, (x + w) / WIDTH, (y + h) / HEIGHT],
-            r"found\.json: detection 0 has the bbox .* shares of the image size; multiply",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda x, y, w, h: [x, y, x + w, y + h], r"\[x1, y1, x2, y2\]"),
+    (lambda x, y, w, h: [x + w / 2, y + h / 2, w, h], r"\[center x, center y, width, height\]"),
+    (lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT], "shares of the image"),
+    (
+        lambda x, y, w, h: [x / WIDTH, y / HEIGHT, (x + w) / WIDTH, (y + h) / HEIGHT],
+        r"found\.json: detection 0 has the bbox .* shares of the image size; multiply",
+    ),
+])  # fmt: skip
 def test_boxes_in_other_units_are_refused(
     sample: Sample, change: Callable[..., list[float]], message: str
 ) -> None:
@@ -381,13 +375,10 @@ def test_ids_decide_beside_names_of_supercategories(sample: Sample) -> None:
     assert finding.total == 6 and "class name is not in the data set" in finding.advice
 
 
-@pytest.mark.parametrize(
-    ("names", "ids"),
-    [
-        ({7: "animal", 9: "owl", 11: "owl"}, {7: 7, 9: 9, 11: 11}),  # owl is 11
-        ({7: "bird", 9: "fox", 11: "elk"}, {7: 9, 9: 11, 11: 7}),  # never of the objects' classes
-    ],
-)
+@pytest.mark.parametrize(("names", "ids"), [
+    ({7: "animal", 9: "owl", 11: "owl"}, {7: 7, 9: 9, 11: 11}),  # owl is 11
+    ({7: "bird", 9: "fox", 11: "elk"}, {7: 9, 9: 11, 11: 7}),  # never of the objects' classes
+])  # fmt: skip
 def test_unknown_names_are_refused_where_the_ids_are_contradicted(
     sample: Sample, names: dict[int, str], ids: dict[int, int]
 ) -> None:
@@ -517,21 +508,18 @@ def test_a_missing_mask_is_counted(sample: Sample) -> None:
     assert results.findings[0].examples[0].text == "detection 5"
 
 
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [
-        ({"size": [40, 50], "counts": "0"}, r"\[40, 50\].*made on resized images"),
-        ({"size": [HEIGHT, WIDTH], "counts": "V1~"}, "damaged run lengths"),
-        ({"size": [HEIGHT, WIDTH], "counts": "V139000000000b"}, "damaged run lengths"),
-        ({"size": [HEIGHT, WIDTH], "counts": r"b'\x'"}, "damaged run lengths"),
-        ({"size": [HEIGHT, WIDTH], "counts": "b'1'2'"}, "damaged run lengths"),
-        ({"size": [HEIGHT, WIDTH], "counts": [5, 9]}, "do not add up"),
-        ([[1, 2, 3, 4]], "no polygon of three points"),
-        ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers"),
-        ("mask.png", "neither"),
-        (5, "neither"),
-    ],
-)
+@pytest.mark.parametrize(("mask", "message"), [
+    ({"size": [40, 50], "counts": "0"}, r"\[40, 50\].*made on resized images"),
+    ({"size": [HEIGHT, WIDTH], "counts": "V1~"}, "damaged run lengths"),
+    ({"size": [HEIGHT, WIDTH], "counts": "V139000000000b"}, "damaged run lengths"),
+    ({"size": [HEIGHT, WIDTH], "counts": r"b'\x'"}, "damaged run lengths"),
+    ({"size": [HEIGHT, WIDTH], "counts": "b'1'2'"}, "damaged run lengths"),
+    ({"size": [HEIGHT, WIDTH], "counts": [5, 9]}, "do not add up"),
+    ([[1, 2, 3, 4]], "no polygon of three points"),
+    ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers"),
+    ("mask.png", "neither"),
+    (5, "neither"),
+])  # fmt: skip
 def test_unreadable_masks_are_refused_by_number(sample: Sample, mask: Any, message: str) -> None:
     found = changed(sample, segmentation=lambda d: compressed(d["bbox"]))
     found[3]["segmentation"] = mask
