@@ -64,14 +64,10 @@ WITHOUT_GRADIENT = re.compile(r"\.(node|proj)_\d+\.conv\.bias$")
 FUSION_WEIGHT = re.compile(r"\.edge_weights$|\.weights_f\w+$")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(n, marks=() if n in FAST else pytest.mark.slow)
-        for n in NAMES
-        if n not in TWINS
-    ],
-)
+PARAMS = [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in NAMES]
+
+
+@pytest.fixture(scope="module", params=[each for each in PARAMS if each.values[0] not in TWINS])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -104,25 +100,19 @@ def test_features(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for level, feature in evaluation.features.items():
         mean, std = golden[f"feature_{level}_mean_std"]
         assert feature.shape == tuple(golden[f"feature_{level}_shape"])
-        assert (
-            feature[:, :8, :6, :6] - torch.from_numpy(golden[f"feature_{level}_corner"])
-        ).abs().max() <= 1e-3 * std
+        corner = torch.from_numpy(golden[f"feature_{level}_corner"])
+        assert (feature[:, :8, :6, :6] - corner).abs().max() <= 1e-3 * std
         assert feature.mean().item() == pytest.approx(mean, abs=1e-3 * std)
         assert feature.std().item() == pytest.approx(std, rel=1e-3)
 
 
 def test_head(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
-    golden = {
-        k: x
-        for k, x in scenes.read(f"{name}.eval.npz").items()
-        if k.startswith(("reg_", "cls_", "agn_hm_"))
-    }
+    golden = scenes.read(f"{name}.eval.npz")
+    golden = {k: x for k, x in golden.items() if k.startswith(("reg_", "cls_", "agn_hm_"))}
     classes, objects, ltrb = evaluation.head
     steps = [4 if x.shape[3] > 80 else 1 for x in ltrb]  # large maps are thinned out in the files
-    actual = {
-        f"reg_{i}": x[:, :, ::step, ::step]
-        for i, (x, step) in enumerate(zip(ltrb, steps, strict=True))
-    }
+    thinned = [x[:, :, ::step, ::step] for x, step in zip(ltrb, steps, strict=True)]
+    actual = {f"reg_{i}": x for i, x in enumerate(thinned)}
     actual |= {f"cls_{i}": x[:, :4, ::2, ::2] for i, x in enumerate(classes or [])}
     actual |= {f"agn_hm_{i}": x for i, x in enumerate(objects or [])}
     assert actual.keys() == golden.keys()
@@ -143,9 +133,8 @@ def test_proposals(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
         pytest.skip("a one-stage detector's proposals are its detections")
     for i, proposals in enumerate(evaluation.proposals):
         expected = {key: golden[f"proposals{i}_{key}"] for key in ("boxes", "scores")}
-        assert len(proposals.boxes) == pytest.approx(
-            len(expected["boxes"]), rel=0.06 if name in NEAR_TIES else 0
-        )
+        count = pytest.approx(len(expected["boxes"]), rel=0.06 if name in NEAR_TIES else 0)
+        assert len(proposals.boxes) == count
         assert agreement(proposals._asdict(), expected) >= (0.9 if name in NEAR_TIES else 0.98)
 
 
@@ -154,16 +143,13 @@ def test_detections(name: str, scenes: Scenes, evaluation: Evaluation) -> None:
     for i, actual in enumerate(evaluation.detections):
         keys = {"boxes": "boxes", "scores": "scores", "labels": "classes"}
         expected = {ours: golden[f"det{i}_{key}"] for ours, key in keys.items()}
-        assert len(actual["boxes"]) == pytest.approx(
-            len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0
-        )
+        count = pytest.approx(len(expected["boxes"]), rel=0.03 if name in NEAR_TIES else 0)
+        assert len(actual["boxes"]) == count
         assert agreement(dict(actual), expected) >= (0.8 if name in NEAR_TIES else 0.98)
         if f"det{i}_mask_area" in golden:
-            areas, wanted = (
-                actual["masks"].flatten(1).sum(dim=1).sort().values,
-                np.sort(golden[f"det{i}_mask_area"]),
-            )
-            np.testing.assert_allclose(areas.numpy(), wanted, rtol=0.01, atol=2)
+            areas = np.sort(actual["masks"].flatten(1).sum(dim=1).numpy())
+            wanted = np.sort(golden[f"det{i}_mask_area"])
+            np.testing.assert_allclose(areas, wanted, rtol=0.01, atol=2)
 
 
 def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluation) -> None:
@@ -189,15 +175,12 @@ def test_targets(name: str, scenes: Scenes, model: Detector, evaluation: Evaluat
 
 def test_losses(name: str, scenes: Scenes, training: Training) -> None:
     golden = scenes.read(f"{name}.train.npz")
-    expected = {
-        key.removeprefix("loss/"): float(x) for key, x in golden.items() if key.startswith("loss/")
-    }
+    expected = {key[5:]: float(x) for key, x in golden.items() if key.startswith("loss/")}
     assert training.losses.keys() == expected.keys()
     for key in [key for key in expected if name != ONE_LEVEL or "centernet" in key]:
         flips = name in NEAR_TIES and "stage" in key
-        assert training.losses[key] == pytest.approx(
-            expected[key], rel=5e-3 if flips else 1e-3, abs=2e-3 * flips
-        ), key
+        near = pytest.approx(expected[key], rel=5e-3 if flips else 1e-3, abs=2e-3 * flips)
+        assert training.losses[key] == near, key
 
 
 def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
@@ -212,16 +195,12 @@ def test_gradients(name: str, scenes: Scenes, training: Training) -> None:
     fusion = {key: expected.pop(key) for key in list(expected) if FUSION_WEIGHT.search(key)}
     assert actual.keys() == expected.keys() | fusion.keys()
     floors = {key: 2e-3 if WITHOUT_GRADIENT.search(key) else 1e-4 for key in expected}
-    off = np.array(
-        [abs(actual[key] - norm) / max(norm, floors[key]) for key, norm in expected.items()]
-    )
+    off = np.array([abs(actual[k] - x) / max(x, floors[k]) for k, x in expected.items()])
     assert off.max() <= (0.25 if name in NEAR_TIES else 1e-2)
     assert np.median(off) <= 1e-3
     if fusion:
-        largest = max(fusion.values())
-        assert {key: actual[key] for key in fusion} == pytest.approx(
-            fusion, rel=1e-2, abs=1e-2 * largest
-        )
+        near = pytest.approx(fusion, rel=1e-2, abs=1e-2 * max(fusion.values()))
+        assert {key: actual[key] for key in fusion} == near
 
 
 # the sizes of the images do not matter here
@@ -240,9 +219,7 @@ def test_images_without_objects_reach_every_parameter(
 
 def test_losses_in_bfloat16_are_near_float32(name: str, scenes: Scenes, model: Detector) -> None:
     if name not in TRIED_IN_EMULATED_BF16 and not is_bf16_fast(torch.device("cpu")):
-        pytest.skip(
-            "this CPU only emulates bf16: one ResNet-50 of each kind is tried, others take minutes"
-        )
+        pytest.skip("this CPU emulates bf16: one ResNet-50 of each kind is tried, others are slow")
     golden = scenes.read(f"{name}.train.npz")
     with statistics_kept(model), torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         losses = model.train()(scenes.images, scenes.targets(model))
@@ -260,14 +237,10 @@ def test_frozen_and_trained_parameters(name: str) -> None:
     with torch.device("meta"):
         model = build_detector(centernet2.load_config(name, NO_SAMPLING))
     names = reference_names(model.state_dict())
-    frozen = {
-        names[key] for key, parameter in model.named_parameters() if not parameter.requires_grad
-    }
     trained = {names[key] for key, parameter in model.named_parameters() if parameter.requires_grad}
+    frozen = {names[key] for key, _ in model.named_parameters()} - trained
     with np.load(GOLDEN / f"{name}.train.npz") as golden:
-        expected = {
-            re.sub(r"(scales)\.\d+\.scale$", r"\1", key) for key in golden["grad_names"].tolist()
-        }
+        expected = {re.sub(r"(scales)\.\d+\.scale$", r"\1", key) for key in golden["grad_names"]}
         assert frozen == set(golden["frozen"].tolist())
     assert trained == {key for key in expected if not IGNORED.search(key)}
 

@@ -115,13 +115,10 @@ def test_oldest_and_newest_pytorch_of_the_readme() -> None:
     versions = "3.11; 2.11.0, 2.13.0, 2.14.1; 0.26.0, 0.28.0, 0.29.1"
     row = f"| Python, PyTorch, torchvision | {versions} on Linux |"
     assert named_releases(row) == [Torch("2.11.0", "0.26.0"), Torch("2.14.1", "0.29.1")]
-    assert all(re.fullmatch(r"2\.\d+\.\d+", each.torch) for each in named_releases(readme()))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert all(re.fullmatch(r"2\.\d+\.\d+", each.torch) for each in named_releases(readme))
     with pytest.raises(ValueError, match=r"README\.md has no row of Python, PyTorch"):
         named_releases("")
-
-
-def readme() -> str:
-    return (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ def resolved(threshold: Any) -> Any:
     return resolve_thresholds(threshold, NAMES, len(NAMES))
 
 
-@pytest.mark.parametrize(
-    "number",
-    [0.5, Fraction(1, 2), np.float16(0.5), np.float32(0.5), np.float64(0.5), np.array(0.5),
-     torch.tensor(0.5), torch.tensor(0.5, requires_grad=True),
-     torch.tensor(0.5, dtype=torch.bfloat16)],
-)  # fmt: skip
+@pytest.mark.parametrize("number", [
+    0.5, Fraction(1, 2), np.float16(0.5), np.float32(0.5), np.float64(0.5), np.array(0.5),
+    torch.tensor(0.5), torch.tensor(0.5, requires_grad=True),
+    torch.tensor(0.5, dtype=torch.bfloat16),
+])  # fmt: skip
 def test_numbers_of_any_library_equal_the_float(number: Any) -> None:
     assert resolved(number) == 0.5 and type(resolved(number)) is float
     assert resolved([number, 0, number]) == (0.5, 0.0, 0.5)

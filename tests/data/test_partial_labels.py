@@ -15,11 +15,12 @@ from centernet2.data.mixing import join_targets
 from centernet2.data.readers import load_dataset
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.structures import Target
+from tests.helpers.data import load_split
 from tests.helpers.training import write_blocks
 
 
 def load(folder: Path) -> DetectionDataset:
-    return load_dataset(data=folder, data_path=None, names=(), split="train")
+    return load_split(folder)
 
 
 def test_classes_are_numbered_by_name_and_the_others_are_unknown(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_added_objects_keep_their_masks(tmp_path: Path) -> None:
     for each in content["annotations"]:
         each["segmentation"] = [[10, 10, 30, 10, 30, 30]]
     path.write_text(json.dumps(content))
-    dataset = load_dataset(data=tmp_path, data_path=None, names=(), split="train", masks=True)
+    dataset = load_split(tmp_path, "train", masks=True)
     bitmaps = np.zeros((64, 64, 2), dtype=np.uint8, order="F")
     bitmaps[:8, :8, 0] = bitmaps[40:, 40:, 1] = 1
     runs = [each["counts"] for each in rle.encode(bitmaps)]

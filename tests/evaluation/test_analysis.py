@@ -10,25 +10,19 @@ import pytest
 from centernet2.data.dataset import BOX_COLUMNS
 from centernet2.evaluation.analysis import analyze
 from centernet2.evaluation.coco_metrics import coco_metrics
-from tests.helpers.evaluation import random_evaluation, stage_records
+from tests.helpers.evaluation import random_analysis, random_evaluation, stage_records
 
 
 def test_analysis_is_json_and_adds_up(tmp_path: Path) -> None:
-    dataset, results = random_evaluation(tmp_path)
-    analysis = analyze(
-        dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
-    )
+    dataset, _, analysis = random_analysis(tmp_path)
     assert json.loads(json.dumps(analysis, allow_nan=False))
     matrix = np.array(analysis["confusion"]["matrix"])
     assert matrix[:-1].sum() == (~dataset.crowd).sum() == analysis["objects"]
-    assert [len(analysis["examples"][kind]) for kind in ("false", "missed", "confused")] == [
-        12,
-        12,
-        12,
-    ]
-    for example in analysis["examples"]["false"] + analysis["examples"]["confused"]:
+    examples = analysis["examples"]
+    assert [len(examples[kind]) for kind in ("false", "missed", "confused")] == [12] * 3
+    for example in examples["false"] + examples["confused"]:
         assert example["score"] >= analysis["best"]["threshold"]
-    assert all(each["object"] != each["class"] for each in analysis["examples"]["confused"])
+    assert all(each["object"] != each["class"] for each in examples["confused"])
     assert analysis["first_stage"][100]["R50"] == 50
     calibration = {each["name"]: each for each in analysis["calibration"]}
     assert list(calibration) == ["first stage", "second stage", "product", "score"]

@@ -7,18 +7,12 @@ import pytest
 import torch
 
 import centernet2
-from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
+from tests.helpers.evaluation import noise_detector
 
 
 def test_metrics_with_report_equal_those_without(tmp_path: Path) -> None:
     """Give all proposals one score, so that many tie with the last one kept."""
-    write_noise_data(tmp_path)
-    torch.manual_seed(0)
-    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
-    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
-    limits = ["MODEL.CENTERNET.POST_NMS_TOPK_TEST", "5"]
-    options = [*SMALL_INPUT, *classes, *thresholds, *limits]
-    model = centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", options))
+    model = noise_detector(tmp_path, "MODEL.CENTERNET.POST_NMS_TOPK_TEST", "5")
     torch.nn.init.zeros_(model.proposal_generator.head.agn_hm.weight)
 
     plain = centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "plain")

@@ -65,6 +65,11 @@ def write_dataset(folder: Path, content: Any, split: str = "train") -> Path:
 FLIP_ONLY = TrainTransform(steps=(RandomFlip(direction="horizontal"),))
 
 
+def load_split(data: Path | str, split: str = "train", **options: Any) -> DetectionDataset:
+    """Load a split of a data set in any layout."""
+    return load_dataset(data=data, data_path=None, names=(), split=split, **options)
+
+
 def load_by_files(annotations: Path, images: object) -> DetectionDataset:
     """Load a data set by its annotations and image folder."""
     name = f"{annotations}@{images}"

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
+import centernet2
 from centernet2.data.readers.coco import DetectionDataset, load_coco
+from centernet2.evaluation.analysis import analyze
+from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.stage_metrics import bin_scores
+from centernet2.models.detector import Detector
 from centernet2.structures import FloatArray
 
 SMALL_INPUT = [
@@ -151,9 +156,8 @@ def checked_page(path: Path) -> str:
     page.feed(text)
     assert not page.open and "<script" not in text
     assert not [each for each in page.addresses if re.match(r"(https?:)?//", each)]
-    assert {each[1:] for each in page.addresses if each.startswith("#") and each != "#!"} <= set(
-        page.anchors
-    )
+    named = {each[1:] for each in page.addresses if each.startswith("#") and each != "#!"}
+    assert named <= set(page.anchors)
     return text
 
 
@@ -167,6 +171,23 @@ def random_evaluation(folder: Path) -> tuple[DetectionDataset, FloatArray]:
     results = results[np.argsort(results[:, 0], kind="stable")]
     dataset = load_coco(folder / "truth.json", folder, name="random")
     return dataset, in_positions(dataset, results)
+
+
+def random_analysis(folder: Path) -> tuple[DetectionDataset, FloatArray, dict[str, Any]]:
+    """Return random ground truth, its detections, and the analysis of both stages."""
+    dataset, results = random_evaluation(folder)
+    stages = stage_records(dataset, results)
+    return dataset, results, analyze(dataset, results, coco_metrics(dataset, results), stages)
+
+
+def noise_detector(folder: Path, *options: str) -> Detector:
+    """Write noise images of three classes, and return an untrained detector of all of them."""
+    write_noise_data(folder)
+    torch.manual_seed(0)
+    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
+    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
+    keys = [*SMALL_INPUT, *classes, *thresholds, *options]
+    return centernet2.build_model(centernet2.load_config("CenterNet2_R18_small", keys))
 
 
 def stage_records(dataset: DetectionDataset, results: FloatArray) -> list[dict[str, Any]]:

@@ -17,6 +17,19 @@ from PIL import Image
 BOUNDARY = "frame"
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answer requests without a log; the output of the test stays clean."""
+
+    def log_message(self, *_: object) -> None: ...
+
+    def begin(self, kind: str, **headers: object) -> None:
+        """Send the head of an answer of a media type."""
+        self.send_response(200)
+        for name, value in {"Content-Type": kind, **headers}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+
 @contextmanager
 def serve_camera(
     connections: list[tuple[int, tuple[int, int]]], *, pause: float = 0.02
@@ -31,7 +44,7 @@ def serve_camera(
     remaining = iter(connections)
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             with lock:
                 connection = next(remaining, None)
@@ -39,9 +52,7 @@ def serve_camera(
                 self.send_error(503)
                 return
             count, size = connection
-            self.send_response(200)
-            self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
-            self.end_headers()
+            self.begin(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
             for index in range(count):
                 picture = _jpeg(size, 10 * (index + 1) % 250)
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
@@ -49,37 +60,26 @@ def serve_camera(
                 self.wfile.write(picture + b"\r\n")
                 time.sleep(pause)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
     with serve_http(Handler) as address:
         yield f"{address}/video"
 
 
 @contextmanager
 def serve_files(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder, also without their suffix as /image
-    and /film; yield the address.
-    """
+    """Serve the files of a folder, also as /image and /film; yield the address."""
     kinds = {".png": ("image", "image/png"), ".mkv": ("film", "video/x-matroska")}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             for path in folder.iterdir():
                 name, kind = kinds.get(path.suffix, ("", ""))
                 if self.path in (f"/{path.name}", f"/{name}"):
                     content = path.read_bytes()
-                    self.send_response(200)
-                    self.send_header("Content-Type", kind)
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
+                    self.begin(kind, Content_Length=len(content))
                     with contextlib.suppress(OSError):  # whoever asks may leave early
                         self.wfile.write(content)
                     return
             self.send_error(404)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
 
     with serve_http(Handler) as address:
         yield address
@@ -97,18 +97,13 @@ def serve_endless(
         pause: seconds between two parts.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
+            self.begin(kind)
             with contextlib.suppress(OSError):  # whoever asks may leave early
                 for start in range(0, len(content), part):
                     self.wfile.write(content[start : start + part])
                     time.sleep(pause)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
 
     with serve_http(Handler) as address:
         yield address

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import centernet2
+from centernet2.checkpoint import load_checkpoint
 from centernet2.jobs.train import TrainMode
 
 SMALL = "CenterNet2_R18_small"
@@ -30,15 +32,10 @@ def write_blocks(folder: Path, *names: str) -> Path:
         pixels[8 * i : 8 * i + 20, 10:34] = 220
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
         images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
-        box = [10, 8 * i, 24, 20]
-        annotations.append(
-            {"id": i, "image_id": i, "category_id": 7, "bbox": box, "area": 480, "iscrowd": 0}
-        )
-    content = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": 7 + i, "name": name} for i, name in enumerate(names or ("block",))],
-    }
+        box = {"bbox": [10, 8 * i, 24, 20], "area": 480, "iscrowd": 0}
+        annotations.append({"id": i, "image_id": i, "category_id": 7, **box})
+    categories = [{"id": 7 + i, "name": name} for i, name in enumerate(names or ("block",))]
+    content = {"images": images, "annotations": annotations, "categories": categories}
     for split in ("train", "val"):
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return folder
@@ -64,3 +61,11 @@ def dry_run(data: Path, output: Path, *options: str) -> list[str]:
     )  # fmt: skip
     assert isinstance(plan, list)
     return plan
+
+
+def assert_same_weights(first: Path, second: Path, name: str = "model_final.pth") -> None:
+    """Assert that two runs wrote the same weights at the same iteration."""
+    one, other = (load_checkpoint(run / name) for run in (first, second))
+    assert one.iteration == other.iteration and one.weights.keys() == other.weights.keys()
+    for key, tensor in one.weights.items():
+        assert torch.equal(tensor, other.weights[key]), key

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from centernet2 import cli
-from centernet2.data.readers import load_dataset
 from centernet2.images import heif
 from centernet2.images.image_files import ImageError, image_size, read_image
 from centernet2.images.stored_image import StoredImage
@@ -17,6 +16,7 @@ from centernet2.predict.sources import find_images
 from centernet2.serve.decoding import decode_upload
 from centernet2.serve.refusals import Refused
 from centernet2.structures import Pixels
+from tests.helpers.data import load_split
 
 WIDTH, HEIGHT = 64, 48
 # red is 4 x, green 5 y, blue 90
@@ -65,7 +65,7 @@ def test_photograph_is_read_everywhere(data: Path, capsys: pytest.CaptureFixture
     assert_is_gradient(decode_upload(HEIC, WIDTH * HEIGHT))
     with pytest.raises(Refused, match="more than"):
         decode_upload(HEIC, WIDTH * HEIGHT - 1)
-    train_set = load_dataset(data=data, data_path=None, names=(), split="train")
+    train_set = load_split(data)
     assert train_set.size(0) == (HEIGHT, WIDTH)
     assert train_set.boxes(slice(0, 1)).tolist() == [[24, 12, 40, 36]]
     stored = StoredImage(train_set.image_path(0).read_bytes(), "a.HEIC", HEIGHT, WIDTH)
@@ -82,7 +82,7 @@ def test_missing_package_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(ImageError, match=rf"a\.HEIC: .*HEIC.*{EXTRA}"):
             read(photo)
     with pytest.raises(ValueError, match=EXTRA):
-        load_dataset(data=data, data_path=None, names=(), split="train")
+        load_split(data)
     with pytest.raises(Refused, match=EXTRA) as refused:
         decode_upload(HEIC, WIDTH * HEIGHT)
     assert refused.value.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE

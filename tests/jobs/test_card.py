@@ -14,6 +14,7 @@ from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.jobs.card import card
 from centernet2.jobs.reproduce import reproduce
+from tests.helpers.data import load_split
 from tests.helpers.jobs import save_untrained
 from tests.helpers.training import train, write_blocks
 
@@ -47,12 +48,9 @@ def test_card_is_written_for_people_and_programs(run: Path, data: Path, tmp_path
 
 def test_data_digest_tells_moved_data_from_changed_data(tmp_path: Path) -> None:
     from centernet2.builders.training.training_origin import describe_data
-    from centernet2.data.readers import load_dataset
 
     def digest(folder: Path) -> str:
-        return describe_data(load_dataset(data=folder, data_path=None, names=(), split="train"))[
-            "sha256"
-        ]
+        return describe_data(load_split(folder))["sha256"]
 
     first, second = (write_blocks(tmp_path / name) for name in ("first", "second"))
     assert digest(first) == digest(second)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from centernet2.builders.data.label_folds import suspect_labels_in_folds
 from centernet2.cli import app
-from centernet2.data.readers import load_dataset
 from centernet2.exit_codes import TrainingInterrupted
 from centernet2.jobs.check import LabelCheck, check
+from tests.helpers.data import load_split
 from tests.helpers.jobs import save_untrained, save_without_names
 
 NOTHING = {  # an accepted suggestion without a change
@@ -55,16 +55,9 @@ def test_accepted_corrections_are_in_the_copy_only(data: Path, judge: Path, tmp_
     report, copy = tmp_path / "report", tmp_path / "fixed.json"
     content = judged(data, judge, report)
     before = (data / "annotations" / "instances_train.json").read_text()
-    missing = next(
-        each
-        for each in content["suggestions"]
-        if each["kind"] == "missing" and each["split"] == "train"
-    )
-    spurious = next(
-        each
-        for each in content["suggestions"]
-        if each["split"] == "train" and each["annotation_id"] == 2
-    )
+    suggested = [each for each in content["suggestions"] if each["split"] == "train"]
+    missing = next(each for each in suggested if each["kind"] == "missing")
+    spurious = next(each for each in suggested if each["annotation_id"] == 2)
     missing["accept"] = True
     spurious |= {"accept": True, "suggested": None, "kind": "spurious"}
     decided = tmp_path / "decided.json"
@@ -98,12 +91,8 @@ def test_corrections_of_other_data_are_refused(data: Path, judge: Path, tmp_path
     decided = tmp_path / "decided.json"
     decided.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="suggestion 1 is about the split test"):
-        check(
-            data,
-            findings_only=True,
-            fix=tmp_path / "fixed.json",
-            labels=LabelCheck(accepted=decided),
-        )
+        labels = LabelCheck(accepted=decided)
+        check(data, findings_only=True, fix=tmp_path / "fixed.json", labels=labels)
     assert not list(tmp_path.glob("fixed*"))
 
 
@@ -186,13 +175,13 @@ def test_each_fold_has_images_with_labels(data: Path, judge: Path, tmp_path: Pat
     content["annotations"] = content["annotations"][:3]
     content["annotations"][0]["iscrowd"] = 1
     path.write_text(json.dumps(content))
-    few = load_dataset(data=folder, data_path=None, names=(), split="train")
+    few = load_split(folder, "train")
     folds: list[int] = []
 
     def train(fold: Path, run: Path, resume: bool) -> None:
         run.mkdir(parents=True)
         shutil.copy(judge, run / "model_final.pth")
-        found = load_dataset(data=fold, data_path=None, names=(), split="val")
+        found = load_split(fold, "val")
         folds.append(int((~found.crowd).sum()))
 
     suspect_labels_in_folds({"train": few}, 2, tmp_path, train, device="cpu")
@@ -205,10 +194,7 @@ def test_each_fold_has_images_with_labels(data: Path, judge: Path, tmp_path: Pat
 def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
     data: Path, judge: Path, tmp_path: Path
 ) -> None:
-    splits = {
-        split: load_dataset(data=data, data_path=None, names=(), split=split)
-        for split in ("train", "val")
-    }
+    splits = {split: load_split(data, split) for split in ("train", "val")}
     trained: list[tuple[Path, bool]] = []
 
     def train(fold: Path, run: Path, resume: bool) -> None:
@@ -220,11 +206,7 @@ def test_each_image_is_judged_by_a_detector_that_has_not_seen_it(
     assert [fold.name[:6] for fold, _ in trained] == ["data_0", "data_1"]
     labels = [(each.split, each.row) for each in errors if each.row is not None]
     assert sorted(labels) == [(split, row) for split in ("train", "val") for row in range(4)]
-    parts = [
-        load_dataset(data=fold, data_path=None, names=(), split=split)
-        for fold, _ in trained
-        for split in ("train", "val")
-    ]
+    parts = [load_split(fold, split) for fold, _ in trained for split in ("train", "val")]
     assert [len(each) for each in parts] == [4, 4, 4, 4]
     seen, judged = ([part.image_id(i) for i in range(4)] for part in parts[:2])
     assert sorted(seen + judged) == [*range(1, 9)]

@@ -27,18 +27,14 @@ def folder(tmp_path: Path) -> Path:
     """Write a checkpoint, data, and detections of cats, right at 0.9 and 0.3 only."""
     for name in ("images", "annotations"):
         (tmp_path / name).mkdir()
-    annotations = [
-        {"id": i, "image_id": i, "category_id": 1, "bbox": BOX, "area": 1600, "iscrowd": 0}
-        for i in (1, 2)
-    ]
+    box = {"category_id": 1, "bbox": BOX, "area": 1600, "iscrowd": 0}
+    annotations = [{"id": i, "image_id": i, **box} for i in (1, 2)]
     images = [{"id": i, "file_name": f"{i}.jpg", "height": 100, "width": 100} for i in (1, 2, 3)]
     categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
-    detections = [
-        {"image_id": i, "category_id": 1, "bbox": BOX, "score": score}
-        for i, score in ((1, 0.9), (3, 0.6), (2, 0.3))
-    ]
+    found = {"category_id": 1, "bbox": BOX}
+    detections = [{"image_id": i, **found, "score": s} for i, s in ((1, 0.9), (3, 0.6), (2, 0.3))]
     (tmp_path / "predictions.json").write_text(json.dumps(detections))
     save_untrained(tmp_path / "model.pth")
     return tmp_path
@@ -74,11 +70,8 @@ def test_predictor_applies_thresholds_per_class(folder: Path) -> None:
     least = [1.0, float(np.median(everything.scores[everything.labels == 1]))]
     kept = predictor(image, score_threshold=least)
     assert (kept.labels == 1).all()
-    assert (
-        0
-        < len(kept.scores)
-        == int(((everything.labels == 1) & (everything.scores >= least[1])).sum())
-    )
+    above = (everything.labels == 1) & (everything.scores >= least[1])
+    assert 0 < len(kept.scores) == above.sum()
 
 
 def test_unreachable_precision_or_recall() -> None:

@@ -19,17 +19,13 @@ from centernet2.jobs import InferenceOptions
 from centernet2.jobs.train import TrainMode
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import InferenceDetector
-from tests.helpers.training import SMALL, TINY, dry_run, train
+from tests.helpers.training import SMALL, TINY, assert_same_weights, dry_run, train
 
 
 def test_gradient_checkpointing_keeps_gradients(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "plain", "SOLVER.MAX_ITER", "2")
     train(data, tmp_path / "again", "SOLVER.MAX_ITER", "2", "SOLVER.GRADIENT_CHECKPOINTING", "True")
-    plain, again = (
-        torch.load(tmp_path / run / "model_final.pth", weights_only=True)["model"]
-        for run in ("plain", "again")
-    )
-    assert all(torch.equal(tensor, again[key]) for key, tensor in plain.items())
+    assert_same_weights(tmp_path / "plain", tmp_path / "again")
 
 
 def test_dry_run_describes_plan_writes_nothing(data: Path, tmp_path: Path) -> None:

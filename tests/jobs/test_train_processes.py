@@ -72,14 +72,11 @@ def test_two_processes_equal_one(data: Path, tmp_path: Path) -> None:
     centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
     for together, alone in zip(lines(tmp_path / "two"), lines(tmp_path / "one"), strict=True):
         for name in (name for name in alone if name.startswith(("loss_", "eval/"))):
-            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6, nan_ok=True), (
-                name
-            )
-    found = [
-        json.loads((tmp_path / run / "eval" / "predictions.json").read_text())
-        for run in ("one", "two")
-    ]
-    assert len(found[0]) == len(found[1]) > 0
+            near = pytest.approx(alone[name], rel=1e-3, abs=1e-6, nan_ok=True)
+            assert together[name] == near, name
+    files = [tmp_path / run / "eval" / "predictions.json" for run in ("one", "two")]
+    first, second = (len(json.loads(file.read_text())) for file in files)
+    assert first == second > 0
 
 
 @pytest.mark.slow
@@ -96,16 +93,13 @@ def test_sharded_training_equals_one_process(data: Path, tmp_path: Path) -> None
         assert job.returncode == 0, text
     config = centernet2.load_config("CenterNet2_R18_small", [*OPTIONS, *options])
     centernet2.train(config, data=data, output_dir=tmp_path / "one", device="cpu")
-    steps = [
-        [line for line in lines(tmp_path / run) if "total_loss" in line] for run in ("one", "two")
-    ]
+    runs = [tmp_path / name for name in ("one", "two")]
+    steps = [[line for line in lines(run) if "total_loss" in line] for run in runs]
     for alone, together in zip(*steps, strict=True):
         for name in (name for name in alone if name.startswith("loss_")):
             assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6), name
     for name in ("model_final.pth", "model_final_ema.pth"):
-        one, two = (
-            torch.load(tmp_path / run / name, weights_only=True)["model"] for run in ("one", "two")
-        )
+        one, two = (torch.load(run / name, weights_only=True)["model"] for run in runs)
         for key, tensor in one.items():
             torch.testing.assert_close(two[key], tensor, rtol=1e-3, atol=1e-5)
 

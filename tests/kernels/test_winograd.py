@@ -72,17 +72,15 @@ def test_rounding_stays_small() -> None:
     assert error < 1e-4 * exact.std()
 
 
-@pytest.mark.parametrize(
-    ("weight", "geometry", "expected"),
-    [  # the geometry: stride, padding and dilation, two numbers each, and groups
-        ((4, 4, 3, 3), [1, 1, 1, 1, 1, 1, 1], True),
-        ((4, 4, 1, 1), [1, 1, 0, 0, 1, 1, 1], False),
-        ((4, 4, 3, 3), [2, 2, 1, 1, 1, 1, 1], False),
-        ((4, 4, 3, 3), [1, 1, 0, 0, 1, 1, 1], False),
-        ((4, 4, 3, 3), [1, 1, 1, 1, 2, 2, 1], False),
-        ((4, 2, 3, 3), [1, 1, 1, 1, 1, 1, 2], False),
-        ((4, 4, 5, 3), [1, 1, 1, 1, 1, 1, 1], False),
-    ],
-)
+@pytest.mark.parametrize(("weight", "geometry", "expected"), [
+    # the geometry: stride, padding and dilation, two numbers each, and groups
+    ((4, 4, 3, 3), [1, 1, 1, 1, 1, 1, 1], True),
+    ((4, 4, 1, 1), [1, 1, 0, 0, 1, 1, 1], False),
+    ((4, 4, 3, 3), [2, 2, 1, 1, 1, 1, 1], False),
+    ((4, 4, 3, 3), [1, 1, 0, 0, 1, 1, 1], False),
+    ((4, 4, 3, 3), [1, 1, 1, 1, 2, 2, 1], False),
+    ((4, 2, 3, 3), [1, 1, 1, 1, 1, 1, 2], False),
+    ((4, 4, 5, 3), [1, 1, 1, 1, 1, 1, 1], False),
+])  # fmt: skip
 def test_supported_geometries(weight: tuple[int, ...], geometry: list[int], expected: bool) -> None:
     assert winograd.applies(torch.empty(weight), geometry) is expected

@@ -13,7 +13,6 @@ from torchvision.ops import box_iou
 import centernet2
 from centernet2.builders.prediction.prediction_options import DetectionOptions
 from centernet2.checkpoint import load_checkpoint, save_checkpoint
-from centernet2.data.readers import load_dataset
 from centernet2.evaluation.unknown_fit import LOST_SHARE, unknown_record, with_unknown
 from centernet2.export.certificate import drawn_images
 from centernet2.jobs.predict import predict
@@ -21,6 +20,7 @@ from centernet2.models.abstention import AbstainingDetector
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.structures import UNKNOWN_CLASS, Detections, ScoreCalibration, UnknownObjects
+from tests.helpers.data import load_split
 from tests.helpers.exported import build_two_levels
 from tests.helpers.jobs import save_untrained, write_photographs
 from tests.helpers.training import write_blocks
@@ -101,7 +101,7 @@ def test_at_most_a_share_of_known_objects_is_lost() -> None:
 
 def test_record_tells_found_objects_from_others(tmp_path: Path) -> None:
     data = write_blocks(tmp_path)
-    truth = load_dataset(data=data, data_path=None, names=(), split="val")
+    truth = load_split(data, "val")
     boxes, scores = torch.from_numpy(truth.boxes(slice(0, 1))), torch.tensor([0.9])
     unknown = UnknownObjects(boxes, scores, scores, torch.tensor([0]))
 

@@ -21,18 +21,22 @@ from centernet2.models.gradient_checkpointing import (
 )
 
 
+def assert_same_training(again: nn.Module, plain: nn.Module) -> None:
+    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, wanted.grad)
+    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, wanted)
+
+
 @pytest.mark.parametrize("deformable", [False, True])
 @pytest.mark.parametrize("norm", ["GN", "BN", ""])
 def test_recomputed_towers_keep_results(norm: str, deformable: bool) -> None:
     torch.manual_seed(0)
-    plain = CenterNetHead(
-        32,
-        2,
-        HeadOptions(
-            num_classes=2, objectness=True, norm=norm, num_class_convs=2, num_box_convs=3,
-            num_shared_convs=1, deformable=deformable, prior_prob=0.1,
-        ),
+    options = HeadOptions(
+        num_classes=2, objectness=True, norm=norm, num_class_convs=2, num_box_convs=3,
+        num_shared_convs=1, deformable=deformable, prior_prob=0.1,
     )  # fmt: skip
+    plain = CenterNetHead(32, 2, options)
     again = deepcopy(plain)
     recompute_norms(again.towers)
     features = [torch.rand(2, 32, 16, 16), torch.rand(2, 32, 8, 8)]
@@ -41,10 +45,7 @@ def test_recomputed_towers_keep_results(norm: str, deformable: bool) -> None:
         assert calls[1]["norm"] > calls[0]["norm"]
     if not deformable:
         assert calls[1]["convolution"] == calls[0]["convolution"]  # what they put out is kept
-    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, wanted.grad)
-    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
-        assert torch.equal(ours, wanted)
+    assert_same_training(again, plain)
 
 
 @pytest.mark.parametrize("recompute", [recompute_expansions, recompute_stages])
@@ -53,21 +54,14 @@ def test_recomputed_towers_keep_results(norm: str, deformable: bool) -> None:
     ("depth", "norm"), [(50, "FrozenBN"), (50, "BN"), (18, "FrozenBN"), (18, "BN")]
 )
 def test_recomputed_backbones_keep_results(
-    depth: int,
-    norm: str,
-    memory_format: torch.memory_format,
-    recompute: Callable[[nn.Module], None],
+    depth: int, norm: str, memory_format: torch.memory_format, recompute: Callable[[Any], None]
 ) -> None:
     torch.manual_seed(0)
-    plain = ResNet(
-        ResNetOptions(
-            depth=depth,
-            out_features=("res3", "res4", "res5"),
-            norm=norm,
-            res2_out_channels=256 if depth == 50 else 64,
-            stride_in_1x1=False,
-        )
-    )
+    options = ResNetOptions(
+        depth=depth, out_features=("res3", "res4", "res5"), norm=norm, stride_in_1x1=False,
+        res2_out_channels=256 if depth == 50 else 64,
+    )  # fmt: skip
+    plain = ResNet(options)
     if norm == "FrozenBN":
         fuse_frozen_norms(plain, find_norm_pairs(plain, torch.zeros(1, 3, 64, 64)))
     plain.to(memory_format=memory_format)
@@ -79,26 +73,18 @@ def test_recomputed_backbones_keep_results(
     # the last of each bottleneck, and those beside the first of a stage
     if recompute is recompute_expansions:
         assert counts[1] == (sum((4, 6, 3)) + 3 if depth == 50 else 0)
-    for ours, wanted in zip(again.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, wanted.grad)
-    for ours, wanted in zip(again.buffers(), plain.buffers(), strict=True):
-        assert torch.equal(ours, wanted)
+    assert_same_training(again, plain)
 
 
 @pytest.mark.parametrize("kind", ["deformable", "attentive", "smooth"])
 def test_costly_bottlenecks_keep_activations(kind: str) -> None:
-    options: dict[str, Any] = {
-        "attentive": {"attn_layer": "se"},
-        "smooth": {"act_layer": nn.SiLU},
-    }.get(kind, {})
-    body = nn.Sequential(
-        *(Bottleneck(64, 16, **({"act_layer": nn.ReLU} | options)) for _ in range(2))
-    )
-    if kind == "deformable":
-        for block in body:
-            block.conv2 = DeformConv2d(
-                block.conv2, modulated=True, offset_groups=1, offset_bias=True
-            )
+    act_layer = nn.SiLU if kind == "smooth" else nn.ReLU
+    attn_layer = "se" if kind == "attentive" else None
+    blocks = [Bottleneck(64, 16, act_layer=act_layer, attn_layer=attn_layer) for _ in range(2)]
+    body = nn.Sequential(*blocks)
+    for block in blocks if kind == "deformable" else ():
+        conv = DeformConv2d(block.conv2, modulated=True, offset_groups=1, offset_bias=True)
+        block.conv2 = conv
     backbone = nn.Sequential(nn.Conv2d(3, 64, 1), body)
     recompute_expansions(backbone)
     assert "forward" not in vars(body)
@@ -120,13 +106,10 @@ class CountConvolutions(TorchDispatchMode):
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(
-        self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        self.count += operator in (
-            torch.ops.aten.convolution.default,
-            torch.ops.centernet2.conv2d.default,
-        )
+    CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.centernet2.conv2d.default)
+
+    def __torch_dispatch__(self, operator: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += operator in self.CONVOLUTIONS
         return operator(*args, **(kwargs or {}))
 
 
@@ -134,13 +117,8 @@ def calls_of(head: CenterNetHead, features: list[torch.Tensor]) -> Counter[str]:
     """Count the runs of the towers' layers in both passes."""
     calls: Counter[str] = Counter()
     for layer in (layer for tower in head.towers for layer in tower):
-        kind = (
-            "convolution"
-            if isinstance(layer, nn.Conv2d)
-            else "norm"
-            if list(layer.parameters())
-            else "other"
-        )
+        kind = "norm" if list(layer.parameters()) else "other"
+        kind = "convolution" if isinstance(layer, nn.Conv2d) else kind
         layer.register_forward_hook(lambda *_, kind=kind: calls.update([kind]))
     output = head(features)
     levels = [*output.ltrb, *(output.object_logits or []), *(output.class_logits or [])]

@@ -36,6 +36,15 @@ def frames_of(path: Path) -> list[FilmFrame]:
         return list(film.frames())
 
 
+def rewritten(path: Path, *, sound: bool = False) -> Path:
+    """Write the frames of a film to b.mp4 beside it."""
+    sound_of = source(path) if sound else None
+    with Film(source(path)) as film, FilmWriter(path.with_name("b"), film.rate, sound_of) as writer:
+        for frame in film.frames():
+            writer.write(*frame)
+    return writer.path
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".ts"])
 def test_every_frame_is_read_at_its_time(tmp_path: Path, suffix: str) -> None:
     frames = frames_of(write_film(tmp_path / f"a{suffix}", codec=CODECS.get(suffix, "libx264")))
@@ -48,25 +57,20 @@ def test_every_frame_is_read_at_its_time(tmp_path: Path, suffix: str) -> None:
 
 def test_times_of_a_variable_rate_are_kept(tmp_path: Path) -> None:
     times = [Fraction(t, 100) for t in (0, 4, 9, 30, 31, 55)]
-    read = frames_of(write_film(tmp_path / "a.mp4", 6, times=times))
-    with FilmWriter(tmp_path / "b", Fraction(25)) as writer:
-        for frame in read:
-            writer.write(*frame)
-    for film in (read, frames_of(tmp_path / "b.mp4")):
-        assert [frame.time for frame in film] == times
+    path = write_film(tmp_path / "a.mp4", 6, times=times)
+    for film in (path, rewritten(path)):
+        assert [frame.time for frame in frames_of(film)] == times
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(50)])
 def test_written_film_has_rate_frames_and_mark(tmp_path: Path, rate: Fraction) -> None:
     path = write_film(tmp_path / "a.mp4", rate=rate)
-    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate) as writer:
-        for frame in film.frames():
-            writer.write(*frame)
-    with Film(source(tmp_path / "b.mp4")) as again:
+    written = rewritten(path)
+    with Film(source(written)) as again:
         assert again.rate == rate and again.count == 12
         times = [frame.time for frame in again.frames()]
     assert times == pytest.approx([i / rate for i in range(12)], abs=1 / 90_000)
-    assert is_own_picture(tmp_path / "b.mp4") and not is_own_picture(path)
+    assert is_own_picture(written) and not is_own_picture(path)
 
 
 @pytest.mark.parametrize(
@@ -75,25 +79,17 @@ def test_written_film_has_rate_frames_and_mark(tmp_path: Path, rate: Fraction) -
 )
 def test_sound_is_kept(tmp_path: Path, suffix: str, codec: str, expected: str) -> None:
     path = write_film(tmp_path / f"a{suffix}", 50, sound=codec)
-    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate, source(path)) as writer:
-        for frame in film.frames():
-            writer.write(*frame)
-    ((name, seconds),) = sound_of(tmp_path / "b.mp4")
+    ((name, seconds),) = sound_of(rewritten(path, sound=True))
     assert name == expected and seconds == pytest.approx(2, abs=0.06)
 
 
 def test_copied_sound_is_the_same_packets(tmp_path: Path) -> None:
-    av = require_av()
-    path = write_film(tmp_path / "a.mp4", 25, sound="aac")
-    with Film(source(path)) as film, FilmWriter(tmp_path / "b", film.rate, source(path)) as writer:
-        for frame in film.frames():
-            writer.write(*frame)
-
-    def packets(name: str) -> list[tuple[bytes, int]]:
-        with av.open(str(tmp_path / name)) as container:
+    def packets(path: Path) -> list[tuple[bytes, int]]:
+        with require_av().open(str(path)) as container:
             return [(bytes(p), p.pts) for p in container.demux(audio=0) if p.size]
 
-    assert packets("b.mp4") == packets("a.mp4") != []
+    path = write_film(tmp_path / "a.mp4", 25, sound="aac")
+    assert packets(rewritten(path, sound=True)) == packets(path) != []
 
 
 def test_films_that_are_joined_run_on(tmp_path: Path) -> None:

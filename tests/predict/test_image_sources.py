@@ -192,11 +192,10 @@ def test_other_pixels_are_refused_with_their_conversion(source: Any, advice: str
         as_image(source)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [np.zeros((5, 6, 3)), np.zeros((5, 6, 2), np.uint8), np.zeros((0, 6, 3), np.uint8),
-     np.zeros(5, np.uint8), torch.zeros(5, 6, dtype=torch.uint8)],
-)  # fmt: skip
+@pytest.mark.parametrize("source", [
+    np.zeros((5, 6, 3)), np.zeros((5, 6, 2), np.uint8), np.zeros((0, 6, 3), np.uint8),
+    np.zeros(5, np.uint8), torch.zeros(5, 6, dtype=torch.uint8),
+])  # fmt: skip
 def test_error_describes_wrong_arrays(source: Any) -> None:
     with pytest.raises(ValueError, match=r"uint8 .*not (float64|uint8) \["):
         as_image(source)

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from centernet2.data.readers import load_dataset
 from centernet2.outputs import writable_folder
 from centernet2.pictures import is_own_picture, save_picture
 from centernet2.predict.output_files import (
@@ -23,6 +22,7 @@ from centernet2.predict.output_files import (
     set_aside_earlier_files,
 )
 from centernet2.predict.prediction import Prediction
+from tests.helpers.data import load_split
 from tests.helpers.films import require_av, sound_of, write_film
 from tests.helpers.predictions import NAMES, left_half, make_prediction
 
@@ -164,7 +164,7 @@ def test_labels_are_read_as_yolo(tmp_path: Path) -> None:
     content = yaml.safe_load((tmp_path / "labels" / "data.yaml").read_text())
     assert content == {"names": list(NAMES)}
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
-    data = load_dataset(data=tmp_path, data_path=None, names=(), split="train")
+    data = load_split(tmp_path)
     assert data.xywh.tolist() == pytest.approx(
         np.array([[1, 2, 29, 38], [10, 20, 60, 30], [0, 0, 80, 60]]), abs=1e-3
     )
@@ -180,7 +180,7 @@ def test_masks_are_read_as_polygons_of_yolo(tmp_path: Path) -> None:
     photo.parent.mkdir()
     Image.new("RGB", (80, 60)).save(photo)
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
-    data = load_dataset(data=tmp_path, data_path=None, names=(), split="train", masks=True)
+    data = load_split(tmp_path, "train", masks=True)
     assert data.labels.tolist() == [1, 0, 1] and data.masks is not None
     masks[2] = True
     for row, mask in enumerate(masks):

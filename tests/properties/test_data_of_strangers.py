@@ -24,9 +24,9 @@ from centernet2.data import (
     require_objects,
 )
 from centernet2.data.check import Examination, examine_dataset
-from centernet2.data.readers import load_dataset
 from centernet2.data.readers.splits import SplitName
 from tests.helpers.coco_habits import COCO_HABITS, write_coco_truth
+from tests.helpers.data import load_split
 from tests.helpers.random_truth import Truth, differences, objects_read, random_truth
 from tests.helpers.strangers import (
     MOST_HABITS,
@@ -97,7 +97,7 @@ def assert_right_counted_or_refused(truth: Truth, root: Path, habits: list[str])
 
 def load(root: Path, split: SplitName) -> DetectionDataset:
     """Load and check a split as training does before its first step; leave out unusable images."""
-    dataset = load_dataset(data=root, data_path=None, names=(), split=split)
+    dataset = load_split(root, split)
     if split == "train":
         require_objects(dataset)
     else:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from centernet2.data.check import examine_dataset
 from centernet2.data.dataset import require_masks
-from centernet2.data.readers import load_dataset
 from tests.helpers.coco_habits import write_plain_coco
+from tests.helpers.data import load_split
 from tests.helpers.random_truth import Box, Truth, random_truth
 from tests.helpers.strangers import Warnings, assert_one_sentence_with_a_file, example_settings
 
@@ -95,7 +95,7 @@ def assert_masks(truth: Truth, root: Path, forms: set[str]) -> None:
     findings = examine_dataset(root).findings
     with Warnings() as warnings:
         try:
-            dataset = load_dataset(data=root, data_path=None, names=(), split="train", masks=True)
+            dataset = load_split(root, "train", masks=True)
             require_masks(dataset)
         except ValueError as error:
             assert_one_sentence_with_a_file(str(error), root)

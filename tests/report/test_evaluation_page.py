@@ -19,10 +19,10 @@ from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.report import evaluation_page
 from centernet2.report.evaluation_page import evaluation_markdown, write_evaluation_page
 from tests.helpers.evaluation import (
-    SMALL_INPUT,
     checked_page,
+    noise_detector,
+    random_analysis,
     random_evaluation,
-    stage_records,
     write_noise_data,
 )
 
@@ -36,19 +36,14 @@ def blank_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("blank_images")
 def test_page_is_complete_without_network(tmp_path: Path) -> None:
-    dataset, results = random_evaluation(tmp_path)
-    analysis = analyze(
-        dataset, results, coco_metrics(dataset, results), stage_records(dataset, results)
-    )
+    dataset, results, analysis = random_analysis(tmp_path)
     page = write_evaluation_page(tmp_path / "report", "a <b>", analysis, dataset, results)
     text = checked_page(page)
     assert "&lt;i&gt;&amp;" in text and "<i>&" not in text
     example = dataset.image_path(analysis["examples"]["missed"][0]["image"])
     assert f'href="../{example.relative_to(tmp_path)}"' in text
-    assert (
-        json.loads((tmp_path / "report" / "report.json").read_text())["objects"]
-        == analysis["objects"]
-    )
+    record = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert record["objects"] == analysis["objects"]
     lines = evaluation_markdown("a", analysis).splitlines()
     assert "| wrong class |" in "\n".join(lines)
     assert "\n# a <b>\n" in (tmp_path / "report" / "report.md").read_text()
@@ -56,10 +51,9 @@ def test_page_is_complete_without_network(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("blank_images")
 def test_links_to_files_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, results = random_evaluation(tmp_path)
+    dataset, results, analysis = random_analysis(tmp_path)
     name = os.fsdecode(b"a#1 \xe9?%.jpg")
     monkeypatch.setattr(DetectionDataset, "image_path", lambda dataset, index: tmp_path / name)
-    analysis = analyze(dataset, results, coco_metrics(dataset, results))
     path = write_evaluation_page(tmp_path / "report", "any", analysis, dataset, results)
     text = path.read_text(encoding="utf-8")
     assert 'href="../a%231%20%E9%3F%25.jpg">a#1 \\xe9?%.jpg<' in text
@@ -76,28 +70,19 @@ def test_page_without_detections(tmp_path: Path) -> None:
 
 
 def test_report_of_model_and_predictions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_noise_data(tmp_path)
-    torch.manual_seed(0)
-    classes = ["MODEL.ROI_HEADS.NUM_CLASSES", "3", "MODEL.CENTERNET.NUM_CLASSES", "3"]
-    thresholds = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.CENTERNET.INFERENCE_TH", "0.0"]
-    config = centernet2.load_config("CenterNet2_R18_small", [*SMALL_INPUT, *classes, *thresholds])
-    model = centernet2.build_model(config)
+    model = noise_detector(tmp_path)
     metrics = centernet2.evaluate(model, data=tmp_path, report=tmp_path / "report")
     record = json.loads((tmp_path / "report" / "report.json").read_text())
     assert record["metrics"]["bbox/AP"] == pytest.approx(metrics["bbox/AP"], abs=1e-4)
-    assert [each["name"] for each in record["calibration"]] == [
-        "first stage", "second stage", "product", "score",
-    ]  # fmt: skip
+    names = [each["name"] for each in record["calibration"]]
+    assert names == ["first stage", "second stage", "product", "score"]
     assert list(record["first_stage"]) == ["50", "100", "256", "1000"]
     assert "First stage alone" in (tmp_path / "report" / "report.html").read_text()
 
-    detections = json.loads((tmp_path / "report" / "predictions.json").read_text())
-    (tmp_path / "report" / "predictions.json").write_text(
-        "[\n" + ",\n".join(map(json.dumps, detections[:-1])) + "\n]\n"
-    )
-    evaluate_predictions(
-        tmp_path / "report" / "predictions.json", data=tmp_path, report=tmp_path / "other"
-    )
+    predictions = tmp_path / "report" / "predictions.json"
+    detections = json.loads(predictions.read_text())
+    predictions.write_text("[\n" + ",\n".join(map(json.dumps, detections[:-1])) + "\n]\n")
+    evaluate_predictions(predictions, data=tmp_path, report=tmp_path / "other")
     assert json.loads((tmp_path / "other" / "report.json").read_text())["first_stage"] is None
     assert "belongs to other detections" in caplog.text
     centernet2.evaluate(model, data=tmp_path, output_dir=tmp_path / "report")
@@ -136,27 +121,19 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
     data.mkdir()
     write_noise_data(data)
     truth = json.loads((data / "annotations" / "instances_val.json").read_text())["annotations"]
-    detections = [
-        {**{k: each[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9}
-        for each in truth[1:]
-    ]
+    keys = ("image_id", "category_id", "bbox")
+    detections = [{**{key: each[key] for key in keys}, "score": 0.9} for each in truth[1:]]
     (tmp_path / "detections.json").write_text(json.dumps(detections))
     evaluate_predictions(tmp_path / "detections.json", data=data, report=tmp_path / "report")
     page = tmp_path / "report" / "report.html"
     dom = browse(page, tmp_path, "--dump-dom")
-    assert all(
-        f'href="#{part}"' in dom and f'id="{part}"' in dom
-        for part in ("errors", "classes", "confusion")
-    )
+    for part in ("errors", "classes", "confusion"):
+        assert f'href="#{part}"' in dom and f'id="{part}"' in dom
     brightness = []
     for scheme in (1, 0):  # Chromium's numbers for light and dark
         picture = tmp_path / f"{scheme}.png"
-        browse(
-            page,
-            tmp_path,
-            f"--blink-settings=preferredColorScheme={scheme}",
-            f"--screenshot={picture}",
-        )
+        colors = f"--blink-settings=preferredColorScheme={scheme}"
+        browse(page, tmp_path, colors, f"--screenshot={picture}")
         with Image.open(picture) as screen:
             brightness.append(np.asarray(screen.convert("L")).mean())
     assert brightness[0] > 200 > 80 > brightness[1]

@@ -172,13 +172,12 @@ def save_one(path: Path) -> None:
 IMAGES = {"0/images": IMAGE}
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [lambda path: save(path, a=np.zeros(3)), lambda path: save(path, **IMAGES),
-     lambda path: save(path, **IMAGES, **{"0/0/boxes": np.zeros((0, 4))}),
-     lambda path: save(path, **{"0/images": np.array([{}], dtype=object)}),
-     lambda path: path.write_text("text"), lambda path: path.write_bytes(b""), save_one],
-)  # fmt: skip
+@pytest.mark.parametrize("spoil", [
+    lambda path: save(path, a=np.zeros(3)), lambda path: save(path, **IMAGES),
+    lambda path: save(path, **IMAGES, **{"0/0/boxes": np.zeros((0, 4))}),
+    lambda path: save(path, **{"0/images": np.array([{}], dtype=object)}),
+    lambda path: path.write_text("text"), lambda path: path.write_bytes(b""), save_one,
+])  # fmt: skip
 def test_damaged_reference_is_named(spoil: Callable[[Path], None], file: Path) -> None:
     spoil(reference_path(file))
     with pytest.raises(ValueError, match=r"reference\.npz is damaged; export the model again"):

@@ -15,7 +15,7 @@ from benchmarks.service_clients import start_service
 from centernet2.serve.batching import BatchOptions
 from centernet2.serve.limits import Limits
 from centernet2.serve.server import bind
-from centernet2.serve.service import ServiceOptions
+from centernet2.serve.service import Service, ServiceOptions
 from tests.helpers.jobs import save_untrained
 from tests.helpers.serving import (
     HOST,
@@ -38,14 +38,20 @@ def ask(port: int, value: int = 128) -> HTTPResponse:
     return send(port, value).getresponse()
 
 
+def held_request(predictor: StandIn, service: Service, port: int) -> HTTPConnection:
+    """Send a request whose forward pass begins, and lasts until the predictor may run."""
+    predictor.may_run.clear()
+    sent = send(port, 1)
+    wait_until(lambda: service.gate.count == 1)
+    time.sleep(0.1)
+    return sent
+
+
 def test_client_that_leaves_costs_no_forward_pass() -> None:
     predictor = StandIn()
     service = make_service(predictor)
     with serving(service) as port:
-        predictor.may_run.clear()
-        first = send(port, 1)
-        wait_until(lambda: service.gate.count == 1)
-        time.sleep(0.1)  # its forward pass has begun
+        first = held_request(predictor, service, port)
         leaving, staying = send(port, 2), send(port, 3)
         wait_until(lambda: service.gate.count == 3)
         leaving.close()
@@ -80,10 +86,7 @@ def test_no_answer_in_time_is_503_and_costs_no_forward_pass() -> None:
     predictor = StandIn()
     service = make_service(predictor, ServiceOptions(Limits(timeout=0.3)))
     with serving(service) as port:
-        predictor.may_run.clear()
-        first = send(port, 1)
-        wait_until(lambda: service.gate.count == 1)
-        time.sleep(0.1)  # its forward pass has begun
+        first = held_request(predictor, service, port)
         late = ask(port, 2)
         assert (late.status, "Retry-After" in late.headers) == (503, True)
         predictor.may_run.set()

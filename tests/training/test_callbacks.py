@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ def write_checkpoint(folder: Path, iteration: int) -> Path:
     return path
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def checkpoint(folder: Path, **options: Any) -> PeriodicCheckpoint:
     defaults: dict[str, Any] = {"minutes": 0, "agree_period": 1, "keep": 0}
     return PeriodicCheckpoint(partial(write_checkpoint, folder), **{**defaults, **options})
@@ -51,25 +55,19 @@ def test_periodic_checkpoints_keep_the_newest(tmp_path: Path) -> None:
     (tmp_path / "model_final.pth").touch()
     (tmp_path / "model_0000001.pth").touch()  # of the run that this one resumes
     train(checkpoint(tmp_path, period=2, keep=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "model_0000004.pth",
-        "model_0000006.pth",
-        "model_final.pth",
-    ]
+    assert names_in(tmp_path) == ["model_0000004.pth", "model_0000006.pth", "model_final.pth"]
 
 
 def test_stop_saves_a_checkpoint(tmp_path: Path) -> None:
     train(partial(stop_at, 3), checkpoint(tmp_path, period=100))
-    assert [path.name for path in tmp_path.iterdir()] == ["model_0000003.pth"]
+    assert names_in(tmp_path) == ["model_0000003.pth"]
 
 
 def test_checkpoints_by_the_clock(tmp_path: Path) -> None:
     """A step takes 40 seconds: a minute is over after the second, the fourth ..."""
     seconds = iter(range(0, 10000, 40))
     train(checkpoint(tmp_path, period=100, minutes=1, clock=lambda: next(seconds)), stop=5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"model_000000{i}.pth" for i in (2, 4, 5)
-    ]
+    assert names_in(tmp_path) == [f"model_000000{i}.pth" for i in (2, 4, 5)]
 
 
 def test_checkpoints_with_eight_digits_sort_last(tmp_path: Path) -> None:
@@ -78,11 +76,17 @@ def test_checkpoints_with_eight_digits_sort_last(tmp_path: Path) -> None:
     remove_old_checkpoints(tmp_path, keep=0)
     assert len(list(tmp_path.iterdir())) == 2
     remove_old_checkpoints(tmp_path, keep=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["model_10000000.pth"]
+    assert names_in(tmp_path) == ["model_10000000.pth"]
 
 
 def ignore(iteration: int, results: Mapping[str, float]) -> bool:
     return False
+
+
+def evaluating(
+    evaluate: Callable[[], Any], *writers: Any, period: int = 2, review: Any = ignore
+) -> PeriodicEvaluation:
+    return PeriodicEvaluation(evaluate, writers=list(writers), period=period, review=review)
 
 
 class Recorder:
@@ -99,9 +103,7 @@ class Recorder:
 @pytest.mark.parametrize(("period", "iterations"), [(2, [2, 4, 5]), (0, [5])])
 def test_periodic_and_final_evaluation(period: int, iterations: list[int]) -> None:
     recorder, results = Recorder(), iter([{"bbox/AP": 1.0}, {"bbox/AP": 2.0}, {"bbox/AP": 3.0}])
-    evaluation = PeriodicEvaluation(
-        lambda: next(results), writers=[recorder], period=period, review=ignore
-    )
+    evaluation = evaluating(lambda: next(results), recorder, period=period)
     train(evaluation, stop=5)
     assert [line["iteration"] for line in recorder.lines] == iterations
     assert recorder.lines[0] == {"iteration": iterations[0], "eval/bbox/AP": 1.0}
@@ -110,7 +112,7 @@ def test_periodic_and_final_evaluation(period: int, iterations: list[int]) -> No
 
 def test_interrupted_evaluation_stops_training() -> None:
     recorder, seen = Recorder(), []
-    evaluation = PeriodicEvaluation(lambda: None, writers=[recorder], period=2, review=ignore)
+    evaluation = evaluating(lambda: None, recorder)
     train(evaluation, lambda step: seen.append(step.iteration), stop=5)
     assert seen == [1, 2]
     assert recorder.lines == [] and evaluation.results == {}
@@ -123,7 +125,7 @@ def test_review_decides_whether_training_stops() -> None:
         reviews.append((iteration, results))
         return iteration == 4
 
-    train(PeriodicEvaluation(lambda: {"AP": 1.0}, writers=[], period=2, review=review), stop=8)
+    train(evaluating(lambda: {"AP": 1.0}, review=review), stop=8)
     assert reviews == [(2, {"AP": 1.0}), (4, {"AP": 1.0})]
 
 
@@ -141,7 +143,7 @@ def test_failed_evaluation_does_not_end_training(
             raise outcome
         return outcome
 
-    evaluation = PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore)
+    evaluation = evaluating(evaluate)
     train(evaluation, stop=4)
     assert evaluation.failure is error and evaluation.results == {}
     assert bool(caplog.records[-1].exc_info) is traceback
@@ -163,7 +165,7 @@ def test_failed_evaluation_keeps_nothing_alive() -> None:
             except OSError as error:
                 raise ValueError("the evaluation cannot be written") from error
 
-    evaluation = PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore)
+    evaluation = evaluating(evaluate)
     gc.disable()  # without it, cycles stay
     try:
         assert not evaluation.run(2)
@@ -185,7 +187,7 @@ def test_metrics_that_cannot_be_recorded_are_kept(caplog: pytest.LogCaptureFixtu
     reviewed: list[int] = []
     recorder = Recorder()
     writers = [GuardedWriter("wandb", Unreachable()), recorder]
-    evaluation = PeriodicEvaluation(lambda: {"AP": 1.0}, writers=writers, period=2, review=review)
+    evaluation = evaluating(lambda: {"AP": 1.0}, *writers, review=review)
     train(evaluation, stop=2)
     assert evaluation.results == {"AP": 1.0} and evaluation.failure is None
     assert recorder.lines and reviewed == [2]
@@ -199,14 +201,12 @@ def test_interruption_of_an_evaluation_is_no_failure() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        PeriodicEvaluation(evaluate, writers=[], period=2, review=ignore).run(2)
+        evaluating(evaluate).run(2)
 
 
 def test_stop_skips_the_evaluation() -> None:
     recorder = Recorder()
-    train(
-        partial(stop_at, 2), PeriodicEvaluation(dict, writers=[recorder], period=2, review=ignore)
-    )
+    train(partial(stop_at, 2), evaluating(dict, recorder))
     assert recorder.lines == []
 
 
@@ -272,15 +272,11 @@ raise SystemExit(ExitCode.INTERRUPTED if stop.received else 0)
 
 
 def test_signalled_program_saves_and_exits_with_75(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-        "OMP_NUM_THREADS": "1",
-    }
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    start = partial(subprocess.Popen, command, env=environment, cwd=ROOT, text=True)
+    with start(stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in range(5):
             process.stdout.readline()

@@ -105,8 +105,7 @@ def test_skipped_steps_are_recorded(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_too_many_skipped_steps_raise(tmp_path: Path, period: int) -> None:
     """The guard counts across its periodic checks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
-    with pytest.raises(
-        NonFiniteError, match=r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
-    ):
+    message = r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
+    with pytest.raises(NonFiniteError, match=message):
         train(guard, bad={1, 2, 3}, stop=8)
     assert len(guard.path.read_text().splitlines()) == 3

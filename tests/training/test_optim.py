@@ -15,23 +15,23 @@ from centernet2.training.optim import (
     stage_lr_factors,
 )
 
+OPTIONS: dict[str, Any] = {
+    "base_lr": 0.02, "weight_decay": 0.0001, "weight_decay_norm": 0.0, "bias_lr_factor": 1.0,
+    "weight_decay_bias": None, "lr_factors": {},
+}  # fmt: skip
+
 
 def small_network() -> nn.Sequential:
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 1)
-    )
+    first, last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+    network = nn.Sequential(first, nn.BatchNorm2d(4), nn.GroupNorm(2, 4), last)
     network[3].weight.requires_grad_(False)
     network.append(network[0])  # shared: belongs into one group once
     return network
 
 
 def groups_of(network: nn.Module, **changes: Any) -> dict[tuple[float, float], list[str]]:
-    options: dict[str, Any] = {
-        "base_lr": 0.02, "weight_decay": 0.0001, "weight_decay_norm": 0.0, "bias_lr_factor": 1.0,
-        "weight_decay_bias": None, "lr_factors": {},
-    }  # fmt: skip
     names = {parameter: name for name, parameter in network.named_parameters()}
-    groups = parameter_groups(network, **{**options, **changes})
+    groups = parameter_groups(network, **OPTIONS | changes)
     return {(g["lr"], g["weight_decay"]): [names[p] for p in g["params"]] for g in groups}
 
 
@@ -51,11 +51,7 @@ def test_biases_have_own_rate_and_decay() -> None:
 
 
 def optimizer_of(network: nn.Module, *, momentum: float, **changes: Any) -> torch.optim.SGD:
-    options: dict[str, Any] = {
-        "base_lr": 0.1, "weight_decay": 0.01, "weight_decay_norm": 0.0, "bias_lr_factor": 1.0,
-        "weight_decay_bias": None, "lr_factors": {},
-    }  # fmt: skip
-    groups = parameter_groups(network, **{**options, **changes})
+    groups = parameter_groups(network, **OPTIONS | {"base_lr": 0.1, "weight_decay": 0.01} | changes)
     return sgd(groups, lr=0.1, momentum=momentum, nesterov=False)
 
 
@@ -122,36 +118,26 @@ def test_clipping_each_parameter(clip_type: Any, expected: list[list[float]]) ->
 def test_clipping_all_gradients_together() -> None:
     parameters = with_gradients([3.0, 0.0], [0.0, 4.0])
     clip_gradients(parameters, clip_type="full_model", clip_value=1.0, norm_type=2.0)
-    torch.testing.assert_close(
-        torch.cat([p.grad for p in parameters]), torch.tensor([0.6, 0, 0, 0.8])
-    )
+    gradients = torch.cat([p.grad for p in parameters])
+    torch.testing.assert_close(gradients, torch.tensor([0.6, 0, 0, 0.8]))
 
 
 def test_learning_rate_falls_towards_the_stem() -> None:
     stem, stage, head = (nn.Conv2d(1, 1, 1, bias=False) for _ in range(3))
-    model = nn.ModuleDict(
-        {"backbone": nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage)), "head": head}
-    )
+    backbone = nn.Sequential(nn.Sequential(stem, nn.ReLU(), stage))
+    model = nn.ModuleDict({"backbone": backbone, "head": head})
     factors = stage_lr_factors(backbone_stages(model["backbone"]), multiplier=0.5, layer_decay=0.8)
-    rates = {
-        name: lr
-        for (lr, _), names in groups_of(model, lr_factors=factors).items()
-        for name in names
-    }
-    expected = {
-        "backbone.0.0.weight": 0.02 * 0.5 * 0.64,
-        "backbone.0.2.weight": 0.02 * 0.5 * 0.8,
-        "head.weight": 0.02,
-    }
-    assert rates == pytest.approx(expected)
+    groups = groups_of(model, lr_factors=factors)
+    rates = {name: lr for (lr, _), names in groups.items() for name in names}
+    of_backbone = {"backbone.0.0.weight": 0.01 * 0.64, "backbone.0.2.weight": 0.01 * 0.8}
+    assert rates == pytest.approx({**of_backbone, "head.weight": 0.02})
 
 
 def test_sgd_by_hand() -> None:
     """Six steps against the textbook recurrence v = 0.9 v + g + wd w; w = w - lr v."""
     weight = nn.Parameter(torch.tensor([1.0]))
-    optimizer = sgd(
-        [{"params": [weight], "lr": 0.1, "weight_decay": 0.5}], lr=0.1, momentum=0.9, nesterov=False
-    )
+    group = {"params": [weight], "lr": 0.1, "weight_decay": 0.5}
+    optimizer = sgd([group], lr=0.1, momentum=0.9, nesterov=False)
     expected, velocity = 1.0, 0.0
     for step in range(6):
         weight.grad = torch.tensor([float(step - 2)])

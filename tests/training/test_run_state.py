@@ -32,10 +32,8 @@ def test_resume_is_bit_exact(tmp_path: Path, precision: Precision, cut: int) -> 
 
     first, generator = new_run(precision)
     first.train(stream(make=make), 0, cut)
-    saved = {
-        "model": first.model.state_dict(),
-        "training": training_state(cut, first.parts, [generator]),
-    }
+    training = training_state(cut, first.parts, [generator])
+    saved = {"model": first.model.state_dict(), "training": training}
     torch.save(saved, tmp_path / "checkpoint.pth")
 
     torch.manual_seed(99)  # the random state of a new process

@@ -22,10 +22,8 @@ class Simulation:
 
     def __init__(self, seconds: float, *, started: float = 0.0) -> None:
         self.now = started
-        parameter = nn.Parameter(torch.ones(1))
-        self.optimizer = sgd(
-            [{"params": [parameter], "lr": 1.0}], lr=1.0, momentum=0.0, nesterov=False
-        )
+        group = {"params": [nn.Parameter(torch.ones(1))], "lr": 1.0}
+        self.optimizer = sgd([group], lr=1.0, momentum=0.0, nesterov=False)
         self.schedule = Schedule(self.optimizer, partial(cosine, max_iter=LENGTH, end=0.0))
         self.budget = TimeBudget(
             seconds, self.schedule, length=LENGTH, started=started, period=20,

@@ -35,6 +35,9 @@ def finished(iteration: int, loss_a: float, loss_b: float, step_time: float = 0.
     )  # fmt: skip
 
 
+opened = partial(open_writers, start_iteration=0, trackers=(), config={})
+
+
 def lines_of(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -60,12 +63,8 @@ def test_summary_of_three_steps() -> None:
 def test_summary_ignores_non_finite_steps() -> None:
     nan = float("nan")
     summary = summarize([finished(1, nan, 5.0), finished(2, 9.0, 1.0)], device=CPU)
-    assert (
-        summary["total_loss"],
-        summary["loss_a"],
-        summary["loss_b"],
-        summary["skipped_steps"],
-    ) == (10, 9, 3, 1)
+    losses = [summary[key] for key in ("total_loss", "loss_a", "loss_b", "skipped_steps")]
+    assert losses == [10, 9, 3, 1]
     lost = summarize([finished(1, nan, 5.0)], device=CPU)
     assert (lost["total_loss"], lost["loss_a"], lost["loss_b"]) == (None, None, 5)
     assert "loss_a not finite" in format_metrics(lost)
@@ -74,13 +73,10 @@ def test_summary_ignores_non_finite_steps() -> None:
 def test_run_writes_its_metrics(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with (
-        caplog.at_level(logging.INFO),
-        open_writers(tmp_path, start_iteration=0, trackers=(), config={}) as opened,
-    ):
-        logger = MetricsLogger(opened, period=2, device=CPU)
+    with caplog.at_level(logging.INFO), opened(tmp_path) as written:
+        logger = MetricsLogger(written, period=2, device=CPU)
         Run(ToyDetector()).train(stream(make=partial(spoil_step, {2, 3})), 0, 5, [logger])
-        for writer in opened:
+        for writer in written:
             writer.write({"iteration": 5, "eval/bbox/AP": 41.5})
 
     lines = lines_of(tmp_path / "metrics.jsonl")
@@ -118,10 +114,15 @@ def test_resumed_run_drops_later_lines(tmp_path: Path) -> None:
     assert path.read_text() == ""
 
 
-def test_progress_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
     monkeypatch.setattr(writers, "get_console", lambda: console)
+    return screen
+
+
+def test_progress_bar_in_a_terminal(screen: io.StringIO) -> None:
     with ProgressBar(start_iteration=1, max_iteration=10) as bar:
         bar(finished(2, 1.0, 2.0))
         bar.write(summarize([finished(2, 1.0, 2.0)], device=CPU))
@@ -130,10 +131,7 @@ def test_progress_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "total_loss 3" in screen.getvalue()
 
 
-def test_a_time_budget_shortens_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr(writers, "get_console", lambda: console)
+def test_a_time_budget_shortens_the_remaining_time(screen: io.StringIO) -> None:
     step = finished(2, 1.0, 2.0)
     step.expected_last = 5
     assert summarize([step], device=CPU)["eta_seconds"] == pytest.approx(1.5, abs=0.1)
@@ -173,8 +171,8 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Tracker)
     config = {"SOLVER": {"BASE_LR": 0.1, "STEPS": [1, 2]}}
-    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config=config) as writers:
-        writers[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
+    with opened(tmp_path, trackers=("fake",), config=config) as written:
+        written[-1].write({"iteration": 7, "total_loss": 1.5, "loss_a": None, "eval/bbox/AP": 3.0})
     assert calls == [
         ("centernet2", str(tmp_path)),
         ("start", None),
@@ -185,11 +183,8 @@ def test_tracker_gets_config_and_metrics(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_unknown_tracker_is_named(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ValueError, match=r"trackers names 'wb'; choose among"),
-        open_writers(tmp_path, start_iteration=0, trackers=("wb",), config={}),
-    ):
-        pass
+    with pytest.raises(ValueError, match=r"trackers names 'wb'; choose among"):
+        opened(tmp_path, trackers=("wb",)).__enter__()
 
 
 def test_failing_tracker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,13 +195,9 @@ def test_failing_tracker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise RuntimeError("no key:\n  log in")
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", NotLoggedIn)
-    with (
-        pytest.raises(
-            ValueError, match=r"trackers names 'fake', which does not start .*: no key: log in$"
-        ),
-        open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}),
-    ):
-        pass
+    message = r"trackers names 'fake', which does not start .*: no key: log in$"
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path, trackers=("fake",)).__enter__()
 
 
 def test_failing_writer_does_not_end_training(
@@ -236,8 +227,8 @@ def test_failing_writer_does_not_end_training(
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "fake", Unreachable)
     monkeypatch.setattr(JsonlWriter, "write", write_unless_full)
-    with open_writers(tmp_path, start_iteration=0, trackers=("fake",), config={}) as opened:
-        logger = MetricsLogger(opened, period=2, device=CPU)
+    with opened(tmp_path, trackers=("fake",)) as written:
+        logger = MetricsLogger(written, period=2, device=CPU)
         Run(ToyDetector()).train(stream(), 0, 5, [logger])
     assert [line["iteration"] for line in lines_of(tmp_path / "metrics.jsonl")] == [4, 5]
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]

@@ -10,10 +10,10 @@ from centernet2.builders.detector.loading import config_of
 from centernet2.builders.evaluation import precision_check
 from centernet2.builders.evaluation.precision_check import PrecisionCheck
 from centernet2.data import DetectionDataset
-from centernet2.data.readers import load_dataset
 from centernet2.evaluation import Scored, score_results
 from centernet2.report.tables import precision_tables
 from centernet2.structures import FloatArray
+from tests.helpers.data import load_split
 from tests.helpers.jobs import build_untrained
 from tests.helpers.training import write_blocks
 
@@ -30,7 +30,7 @@ def scored(dataset: DetectionDataset, results: FloatArray) -> Scored:
 
 
 def test_loss_is_measured_and_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = load_dataset(data=write_blocks(tmp_path), data_path=None, names=(), split="val")
+    dataset = load_split(write_blocks(tmp_path), "val")
     results = perfect(dataset)
     detector = build_untrained(classes=len(dataset.class_names))
     monkeypatch.setattr(precision_check, "ExportedDetector", lambda path: path)
@@ -59,7 +59,7 @@ def test_loss_is_measured_and_limited(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_recall_is_that_of_shown_detections(tmp_path: Path) -> None:
-    dataset = load_dataset(data=write_blocks(tmp_path), data_path=None, names=(), split="val")
+    dataset = load_split(write_blocks(tmp_path), "val")
     metrics = precision_check.class_metrics(dataset, scored(dataset, perfect(dataset, 0.1)))
     assert metrics["AP"] == pytest.approx(100)
     assert all(value == 0 for name, value in metrics.items() if name.startswith("recall/"))

@@ -21,8 +21,8 @@ from centernet2.builders.training.training_start import (
 )
 from centernet2.checkpoint import load_checkpoint, read_weights
 from centernet2.data import rename_classes
-from centernet2.data.readers import load_dataset
 from centernet2.zoo import zoo_model
+from tests.helpers.data import load_split
 from tests.helpers.jobs import build_untrained, save_untrained
 from tests.helpers.training import write_blocks
 
@@ -58,15 +58,11 @@ def blocks(tensor: torch.Tensor, like: torch.Tensor, count: int, larger: int) ->
     return tensor.movedim(dim, 0).unflatten(0, (-1, size))
 
 
-@pytest.mark.parametrize(
-    ("options", "layers"),
-    [
-        ([], HEADS),
-        (CLASS_SPECIFIC, [HEADS[0], "roi_heads.stages.0.bbox_pred", MASKS]),
-        (ONE_STAGE, ["proposal_generator.head.cls_logits"]),
-    ],
-    ids=["cascade", "class-specific", "one-stage"],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "layers"), [
+    ([], HEADS),
+    (CLASS_SPECIFIC, [HEADS[0], "roi_heads.stages.0.bbox_pred", MASKS]),
+    (ONE_STAGE, ["proposal_generator.head.cls_logits"]),
+], ids=["cascade", "class-specific", "one-stage"])  # fmt: skip
 def test_class_layers_are_joined_by_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str], layers: list[str]
 ) -> None:
@@ -148,7 +144,7 @@ def test_resume_numbers_the_classes_as_before(tmp_path: Path) -> None:
     path = save_untrained(tmp_path / "model.pth", ("cat", "dog"))
     start = Resume(path, load_checkpoint(path), {})
     data = write_blocks(tmp_path / "data", "block", "brick")
-    dataset = load_dataset(data=data, data_path=None, names=(), split="val")
+    dataset = load_split(data, "val")
     swapped = rename_classes(dataset, {"block": "dog", "brick": "cat"})
     assert swapped.class_names == ("dog", "cat")
     again = in_classes_of(start, swapped)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from centernet2.data.readers.catalog import DATASETS, find_dataset, load_dataset
+from tests.helpers.data import load_split
 
 Write = Callable[..., Path]
 
@@ -35,9 +36,7 @@ def test_name_in_place_of_a_folder(
 ) -> None:
     place(tmp_path, "lvis_v1_val", content)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    assert (
-        load_dataset(data=Path(name), data_path=None, names=[], split="val").name == "lvis_v1_val"
-    )
+    assert load_split(Path(name), "val").name == "lvis_v1_val"
 
 
 def test_name_with_its_data_path(content: Any, tmp_path: Path) -> None:

@@ -249,11 +249,10 @@ def test_equal_elements_that_occur_twice_are_one(tmp_path: Path) -> None:
     assert boxes(records) == BOXES and counts(records) == {}
 
 
-@pytest.mark.parametrize(
-    ("degrees", "box"),
-    [(0, [4, 3, 10, 8]), (90, [5, 2, 8, 10]), (-270, [5, 2, 8, 10]), (180, [4, 3, 10, 8]),
-     (45, [2.636, 0.636, 12.728, 12.728])],
-)  # fmt: skip
+@pytest.mark.parametrize(("degrees", "box"), [
+    (0, [4, 3, 10, 8]), (90, [5, 2, 8, 10]), (-270, [5, 2, 8, 10]), (180, [4, 3, 10, 8]),
+    (45, [2.636, 0.636, 12.728, 12.728]),
+])  # fmt: skip
 def test_rotation_of_cvat_widens_the_box(tmp_path: Path, degrees: int, box: list[float]) -> None:
     rotation = f"<attribute><name>rotation</name><value>{degrees}.0</value></attribute>"
     item = OBJECT.replace("</object>", f"<attributes>{rotation}</attributes></object>")

@@ -391,11 +391,10 @@ def list_of_images(root: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [label_studio, label_img, in_labels, cvat, darknet_lists, roboflow_darknet, roboflow,
-     in_folder],
-)  # fmt: skip
+@pytest.mark.parametrize("layout", [
+    label_studio, label_img, in_labels, cvat, darknet_lists, roboflow_darknet, roboflow,
+    in_folder,
+])  # fmt: skip
 def test_exports_are_recognized(tmp_path: Path, layout: Callable[[Path], None]) -> None:
     layout(tmp_path)
     records = read(tmp_path)

@@ -57,10 +57,8 @@ def step(model: Detector) -> None:
     targets = [{"boxes": torch.tensor([[5.0, 8.0, 60.0, 50.0]]), "labels": torch.tensor([1])}] * 2
     losses = model.train()([torch.randint(0, 256, (3, 70, 101), dtype=torch.uint8)] * 2, targets)
     sum(losses.values()).backward()
-    missing = [
-        n for n, p in model.backbone.named_parameters() if p.requires_grad and p.grad is None
-    ]
-    assert not missing
+    trained = {n: p for n, p in model.backbone.named_parameters() if p.requires_grad}
+    assert not [name for name, parameter in trained.items() if parameter.grad is None]
     model.eval()
     with torch.no_grad():
         (detections,) = model([torch.zeros(3, 64, 96, dtype=torch.uint8)])
@@ -100,10 +98,8 @@ def test_feature_maps_equal_those_of_timm(name: str, tmp_path: Path) -> None:
     options = {"strict_img_size": False} if name.startswith("swin") else {}
     network = timm.create_model(name, **options).eval()
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    model = centernet2.build_model(
-        centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name]),
-        weights=tmp_path / "w.pth",
-    ).eval()
+    config = centernet2.load_config("CenterNet2_R50_1x", [*SMALL, "MODEL.TIMM.NAME", name])
+    model = centernet2.build_model(config, weights=tmp_path / "w.pth").eval()
     image = torch.randn(1, 3, 64, 96)
     expected = network.forward_intermediates(image, intermediates_only=True)
     by_height = {x.shape[2]: x for x in expected}
@@ -139,17 +135,11 @@ def test_frozen_normalization_equals_evaluation_mode() -> None:
 def test_stages_up_to_freeze_at_are_frozen(name: str, freeze_at: int, frozen: set[str]) -> None:
     with torch.device("meta"):
         backbone = Backbone(name=name, out_features=("res4",), freeze_at=freeze_at, norm="BN")
-    still = {n for n, p in backbone.body.named_parameters() if not p.requires_grad}
-    expected = {
-        n
-        for n, _ in backbone.body.named_parameters()
-        if any(n.startswith(f"{part}.") for part in frozen)
-    }
-    assert still == expected
-    for part in frozen:
-        assert not any(
-            isinstance(m, nn.BatchNorm2d) for m in backbone.body.get_submodule(part).modules()
-        )
+    parts = tuple(f"{part}." for part in frozen)
+    for name, parameter in backbone.body.named_parameters():
+        assert parameter.requires_grad is not name.startswith(parts), name
+    for module in (m for part in frozen for m in backbone.body.get_submodule(part).modules()):
+        assert not isinstance(module, nn.BatchNorm2d)
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -204,10 +194,8 @@ def test_checkpoint_loads_without_download(tmp_path: Path, monkeypatch: pytest.M
     options = [*SMALL, "MODEL.TIMM.NAME", "mobilenetv3_small_050", "MODEL.TIMM.PRETRAINED", "True"]
     config = centernet2.load_config("CenterNet2_R50_1x", options)
     model = build_detector(config)
-    save_checkpoint(
-        tmp_path / "w.pth",
-        Checkpoint(model.state_dict(), replace(model.info, class_names=("a", "b", "c")), 1, {}),
-    )
+    info = replace(model.info, class_names=("a", "b", "c"))
+    save_checkpoint(tmp_path / "w.pth", Checkpoint(model.state_dict(), info, 1, {}))
     create = timm.create_model
 
     def offline(*args: Any, **options: Any) -> Any:
@@ -215,18 +203,13 @@ def test_checkpoint_loads_without_download(tmp_path: Path, monkeypatch: pytest.M
         return create(*args, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    loaded = load_model(tmp_path / "w.pth")
-    again = centernet2.build_model(config, weights=tmp_path / "w.pth")
+    loaded = load_model(tmp_path / "w.pth").state_dict()
+    again = centernet2.build_model(config, weights=tmp_path / "w.pth").state_dict()
     for key, tensor in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[key], tensor) and torch.equal(
-            again.state_dict()[key], tensor
-        )
+        assert torch.equal(loaded[key], tensor) and torch.equal(again[key], tensor)
 
 
 def test_missing_level_of_neck_is_named() -> None:
+    options = ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"]
     with pytest.raises(ConfigError, match="uses level p6, but the neck has only p3, p4, p5"):
-        centernet2.build_model(
-            centernet2.load_config(
-                "CenterNet2_R50_1x", ["MODEL.BACKBONE.NAME", "build_p35_resnet_fpn_backbone"]
-            )
-        )
+        centernet2.build_model(centernet2.load_config("CenterNet2_R50_1x", options))
