@@ -18,7 +18,9 @@ from centernet2.data.transforms import (
 )
 from centernet2.structures import Target
 
-RESIZE = TrainTransform((ResizeShortestEdge(lengths=(48, 64), max_size=200, sampling="choice"),))
+RESIZE = TrainTransform(
+    steps=(ResizeShortestEdge(lengths=(48, 64), max_size=200, sampling="choice"),)
+)
 
 
 def scene(seed: int, kind: str) -> Sample:

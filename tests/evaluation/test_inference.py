@@ -24,9 +24,8 @@ def annotate(folder: Path) -> None:
     """Turn some detections into ground truth, so that the metrics are not zero."""
     path = folder / "annotations" / "instances_val.json"
     detections = json.loads((folder / "batch1_of1" / "predictions.json").read_text())[::7]
-    annotations = [
-        {**each, "id": i, "area": 500, "iscrowd": 0} for i, each in enumerate(detections, 1)
-    ]
+    rest = {"area": 500, "iscrowd": 0}
+    annotations = [{**each, "id": i, **rest} for i, each in enumerate(detections, 1)]
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": annotations}))
 
 
@@ -35,12 +34,10 @@ def evaluate_config(folder: Path, batch_size: int) -> dict[str, float]:
     torch.manual_seed(0)
     overrides = [
         *SMALL_INPUT, *CLASSES, "MODEL.CENTERNET.INFERENCE_TH", "0.0",
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.99",
+        "TEST.IMS_PER_BATCH", str(batch_size),
     ]  # fmt: skip
-    overrides += ["MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.99"]
-    config = centernet2.load_config(
-        "CenterNet2_R18_small", [*overrides, "TEST.IMS_PER_BATCH", str(batch_size)]
-    )
+    config = centernet2.load_config("CenterNet2_R18_small", overrides)
     output = folder / f"batch{batch_size}_of{distributed.world_size()}"
     return centernet2.evaluate(centernet2.build_model(config), data=folder, output_dir=output)
 
@@ -89,7 +86,5 @@ def test_metrics_do_not_depend_on_batches(tmp_path: Path) -> None:
     others += [json.loads((tmp_path / f"process{rank}.json").read_text()) for rank in (0, 1)]
     for metrics in others:
         assert metrics == pytest.approx(one, abs=1e-6, nan_ok=True)
-    counts = [
-        len(json.loads(path.read_text())) for path in sorted(tmp_path.glob("*/predictions.json"))
-    ]
+    counts = [len(json.loads(file.read_text())) for file in tmp_path.glob("*/predictions.json")]
     assert len(counts) == 4 and len(set(counts)) == 1 and counts[0] > 100
