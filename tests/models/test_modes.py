@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import pytest
 from torch import nn
 
 from centernet2.models.modes import evaluation_mode
@@ -10,8 +11,9 @@ from centernet2.models.modes import evaluation_mode
 
 def test_modes_are_restored() -> None:
     model = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(2).eval())  # the second part is frozen
-    with evaluation_mode(model), evaluation_mode(model):
+    with pytest.raises(KeyError), evaluation_mode(model), evaluation_mode(model):
         assert not any(module.training for module in model.modules())
+        raise KeyError
     assert [module.training for module in model.modules()] == [True, True, False]
 
 
