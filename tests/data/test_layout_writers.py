@@ -83,6 +83,34 @@ def test_polygons_survive_coco_and_yolo(folder: Path, outside: Path) -> None:
     np.testing.assert_array_equal(load(outside / "coco").areas, load(folder).areas)
 
 
+OMITTED = {
+    "coco": [],
+    "yolo": [
+        "difficult) are left out: 2",
+        "masks of several parts or of run lengths become boxes: 1",
+    ],
+    "voc": ["masks are left out: 2"],
+}
+
+
+@pytest.mark.parametrize("to", OMITTED)
+def test_what_a_layout_cannot_hold_is_said(
+    content: Content,
+    write: Callable[..., Path],
+    outside: Path,
+    to: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    polygon = [30.0, 20, 38, 20, 38, 28, 30, 28]
+    content["annotations"][0]["segmentation"] = [polygon, polygon]
+    content["annotations"][2]["segmentation"] = [polygon]
+    convert(write(content).parents[1], outside / "out", to=to)
+    logs = [each for each in caplog.records if each.name == convert.__module__]
+    said = [each.getMessage() for each in logs if each.levelname == "WARNING"]
+    assert len(said) == len(OMITTED[to])
+    assert all(part in text for part, text in zip(OMITTED[to], said, strict=True))
+
+
 def test_yolo_numbers_the_classes_of_all_splits_alike(
     folder: Path, content: Content, write: Callable[..., Path], outside: Path
 ) -> None:

@@ -157,8 +157,12 @@ PROBLEMS: dict[str, tuple[Callable[[Content], Any], str, str]] = {
     "same image id": (lambda c: c["images"][2].update(id=10), "duplicate image ids", "refuses"),
     "same box": (lambda c: c["annotations"].append({**c["annotations"][0], "id": 9}),
                  "duplicate boxes", "keeps"),
-    "same file": (lambda c: c["images"][0].update(file_name="tall.png"), "images listed twice",
-                  "keeps"),
+    "no area": (lambda c: change(c, 0, area=0), "areas that are no positive numbers", "repairs"),
+    "same file": (lambda c: c["images"].append({**c["images"][2], "id": 40}),
+                  "images listed twice", "keeps"),
+    "same file, other objects": (
+        lambda c: (c["images"].append({**c["images"][0], "id": 40}), change(c, 0, image_id=40)),
+        "images listed twice with different objects", "refuses"),
     "nothing": (lambda c: c["annotations"].clear(), "no objects", "refuses"),
 }  # fmt: skip
 INCOMPLETE: dict[str, Callable[[Content], Any]] = {

@@ -9,6 +9,7 @@ from centernet2.data.class_names import class_list as class_list
 from centernet2.data.class_names import clean_name as clean_name
 from centernet2.data.class_names import join_classes as join_classes
 from centernet2.data.class_names import shown as shown
+from centernet2.data.class_names import similar_names as similar_names
 from centernet2.data.dataset import DatasetsOptions as DatasetsOptions
 from centernet2.data.dataset import DetectionDataset as DetectionDataset
 from centernet2.data.dataset import concatenate as concatenate
@@ -20,6 +21,7 @@ from centernet2.data.dataset import without_empty_images as without_empty_images
 from centernet2.data.image_check import check_before_training as check_before_training
 from centernet2.data.layout_writers import WRITERS as WRITERS
 from centernet2.data.layout_writers import coco_content as coco_content
+from centernet2.data.layout_writers import omissions as omissions
 from centernet2.data.layout_writers import require_writable as require_writable
 from centernet2.data.loader import LoaderOptions as LoaderOptions
 from centernet2.data.loader import eval_batches as eval_batches

@@ -16,6 +16,13 @@ def clean_name(text: str) -> str:
     return one_form(text.strip())
 
 
+def similar_names(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair each name with a later one that differs in upper and lower case alone."""
+    first: dict[str, str] = {}
+    pairs = ((first.setdefault(name.casefold(), name), name) for name in names)
+    return [(earlier, name) for earlier, name in pairs if earlier != name]
+
+
 class ClassJoin(NamedTuple):
     """Where the classes of one list are in another one."""
 

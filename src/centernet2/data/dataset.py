@@ -220,16 +220,27 @@ def without_empty_images(dataset: DetectionDataset) -> DetectionDataset:
 def require_objects(dataset: DetectionDataset) -> None:
     """Raise ValueError if there is no object to train on."""
     if not dataset.is_target(slice(None)).any():
-        raise ValueError(f"{dataset.origin}: no image has an object to train on; add annotations")
+        advice = advice_without_objects(dataset)
+        raise ValueError(f"{dataset.origin}: no image has an object to train on; {advice}")
 
 
 def require_ground_truth(dataset: DetectionDataset) -> None:
     """Raise ValueError if there is no object to compare detections with; crowds are none."""
     if dataset.crowd.all():
         raise ValueError(
-            f"{dataset.origin}: no image has an object, so there is no AP to compute; add "
-            "annotations, or give other images for validation"
+            f"{dataset.origin}: no image has an object, so there is no AP to compute; "
+            f"{advice_without_objects(dataset)}, or give other images for validation"
         )
+
+
+def advice_without_objects(dataset: DetectionDataset) -> str:
+    """Say what to do where there is no object; some tools mark each mask as a crowd."""
+    if not dataset.crowd.any():
+        return "add annotations"
+    return (
+        f"{dataset.crowd.sum()} annotations are crowds (iscrowd 1, or difficult in Pascal VOC): "
+        "write 0 for single objects"
+    )
 
 
 def require_masks(dataset: DetectionDataset) -> None:

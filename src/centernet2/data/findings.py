@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 Action = Literal["refuses", "drops", "repairs", "keeps", "note"]
 ACTIONS: tuple[Action, ...] = ("refuses", "drops", "repairs", "keeps", "note")
 MAX_EXAMPLES = 5  # of a finding
+DONE: dict[Action, str] = {"drops": "dropped", "repairs": "repaired", "keeps": "kept"}
 
 Item = TypeVar("Item")
 Xywh = tuple[float, float, float, float]  # x, y, width, height
@@ -110,10 +111,10 @@ def raise_refusal(source: Path | str, findings: Iterable[Finding]) -> None:
 
 
 def log_changes(source: Path | str, findings: Iterable[Finding]) -> None:
-    """Say what was dropped and repaired, one sentence per kind of problem."""
+    """Say what was dropped, repaired and kept, one sentence per kind of problem."""
     for each in findings:
-        if each.action in ("drops", "repairs") and distributed.is_main_process():
-            done = "dropped" if each.action == "drops" else "repaired"
+        done = DONE.get(each.action)
+        if done and distributed.is_main_process():
             logger.warning(
                 "%s: %s: %d %s; %s (first: %s)",
                 source, each.kind, each.total, done, each.advice, each.examples[0].text,

@@ -14,6 +14,7 @@ from os import fsdecode
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import yaml
 
 from centernet2.data.dataset import DetectionDataset
@@ -53,6 +54,19 @@ def require_writable(dataset: DetectionDataset, layout: str) -> None:
                 f"{dataset.name}: the class {name!r} has a character that XML cannot hold; rename "
                 "it with --class-map"
             )
+
+
+def omissions(dataset: DetectionDataset, layout: str) -> Iterator[str]:
+    """Say what of a data set a layout cannot hold."""
+    if layout == "yolo":
+        single = np.flatnonzero(dataset.masked & ~dataset.crowd).tolist()
+        boxes = sum(_only_polygon(dataset, row) is None for row in single)
+        if dataset.crowd.any():
+            yield f"crowds (iscrowd 1, or difficult) are left out: {dataset.crowd.sum()}"
+        if boxes:
+            yield f"masks of several parts or of run lengths become boxes: {boxes}"
+    if layout == "voc" and dataset.masked.any():
+        yield f"masks are left out: {dataset.masked.sum()}"
 
 
 def write_coco(dataset: DetectionDataset, output: Path, split: str) -> None:
@@ -179,18 +193,23 @@ def _yolo_lines(dataset: DetectionDataset, i: int) -> Iterator[str]:
     for row in _rows(dataset, i):
         if dataset.crowd[row]:
             continue
-        segmentation = dataset.segmentation(row)
-        if isinstance(segmentation, list) and len(segmentation) == 1:
-            limits = (width, height) * (len(segmentation[0]) // 2)
-            shares = [
-                min(max(x / limit, 0), 1) for x, limit in zip(segmentation[0], limits, strict=True)
-            ]
+        polygon = _only_polygon(dataset, row)
+        if polygon is not None:
+            limits = (width, height) * (len(polygon) // 2)
+            shares = [min(max(x / limit, 0), 1) for x, limit in zip(polygon, limits, strict=True)]
         else:
             x, y, w, h = dataset.xywh[row].tolist()
             left, right = max(x, 0) / width, min(x + w, width) / width
             top, bottom = max(y, 0) / height, min(y + h, height) / height
             shares = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
         yield " ".join([str(int(dataset.labels[row])), *(f"{share:.8g}" for share in shares)])
+
+
+def _only_polygon(dataset: DetectionDataset, row: int) -> list[float] | None:
+    """Return the polygon of an object; None if it has no mask, or one of another form."""
+    segmentation = dataset.segmentation(row)
+    is_one = isinstance(segmentation, list) and len(segmentation) == 1
+    return segmentation[0] if is_one else None
 
 
 def _voc_image(dataset: DetectionDataset, i: int, name: str) -> ET.Element:

@@ -38,7 +38,7 @@ def convert(
     The number of images of each split.
     """
     from centernet2.builders.data.class_map import class_map_of, parse_class_map, require_renamed
-    from centernet2.data import WRITERS, rename_classes, require_writable, with_classes
+    from centernet2.data import WRITERS, omissions, rename_classes, require_writable, with_classes
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 
     source_path, target = Path(data), writable_folder(Path(output), "OUTPUT")
@@ -61,6 +61,8 @@ def convert(
     with _whole_or_nothing(target.resolve()):
         for split, dataset in datasets.items():
             WRITERS[to](dataset, target, split)
+            for omission in omissions(dataset, to):
+                logger.warning("%s: %s", target / split, omission)
             images, boxes = len(dataset), len(dataset.labels)
             logger.info("%s: %d images, %d boxes", target / split, images, boxes)
     return {split: len(dataset) for split, dataset in datasets.items()}

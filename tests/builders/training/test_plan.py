@@ -120,6 +120,31 @@ def test_validation_data_of_other_classes_are_refused(tmp_path: Path) -> None:
         find_training_data(Config(), tmp_path, None)
 
 
+def test_crowds_and_classes_without_objects_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as the masks of CVAT, and the group of classes in exports of Roboflow."""
+    content = make_content()
+    content["categories"].append({"id": 0, "name": "animals"})
+    for split in ("train", "val"):
+        write_dataset(tmp_path, content, split)
+    find_training_data(Config(), tmp_path, None)
+    assert "2 of 4 objects are crowds (iscrowd 1, or difficult in Pascal VOC)" in caplog.text
+    assert "has no object of 1 class (animals); the detector cannot learn it" in caplog.text
+
+
+def test_what_is_kept_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = make_content()
+    content["images"].append({**content["images"][2], "id": 40})
+    content["annotations"].append({**content["annotations"][0], "id": 9})
+    for split in ("train", "val"):
+        write_dataset(tmp_path, content, split)
+    find_training_data(Config(), tmp_path, None)
+    assert "images listed twice: 1 kept; training uses" in caplog.text
+    assert "first: image 40: empty.png" in caplog.text
+    assert "duplicate boxes: 1 kept; each counts as an object of its own" in caplog.text
+
+
 def test_images_of_both_splits_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = make_content()
     write_dataset(tmp_path, content)

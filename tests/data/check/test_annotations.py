@@ -7,11 +7,28 @@ from centernet2.data.check import check_classes
 from centernet2.data.readers import load_coco
 from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, findings_of, problems
 
+CROWDS = "crowds (iscrowd 1, or difficult in Pascal VOC)"
+
 
 def test_good_file_has_no_problems(content: Content) -> None:
     assert problems(content) == {}
     notes = {each.kind for each in findings_of(content)}
-    assert notes == {"images without an object", "category ids with gaps"}
+    assert notes == {"images without an object", "category ids with gaps", CROWDS}
+
+
+def test_crowds_in_place_of_objects_are_named(content: Content) -> None:
+    for record in content["annotations"]:
+        record["iscrowd"] = 1
+    found = {each.kind: each for each in findings_of(content)}
+    assert found["no objects"].action == "refuses"
+    assert found["no objects"].advice.startswith("4 annotations are crowds (iscrowd 1")
+    assert found[CROWDS].total == 4
+
+
+def test_class_names_that_differ_in_case_are_noted(content: Content) -> None:
+    content["categories"].append({"id": 9, "name": "Ant"})
+    (found,) = (each for each in findings_of(content) if "upper and lower case" in each.kind)
+    assert (found.action, found.examples[0].text) == ("note", "ant and Ant")
 
 
 def test_gaps_between_category_ids(content: Content) -> None:

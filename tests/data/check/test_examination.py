@@ -47,6 +47,21 @@ def test_problems_of_image_files(
     assert "32 x 32" in (tmp_path / "fixed_train.changes.txt").read_text()
 
 
+@pytest.mark.parametrize("spoil", ["no categories", "no JSON"])
+def test_training_does_not_need_the_test_split(
+    content: Content, write: Callable[..., Path], tmp_path: Path, spoil: str
+) -> None:
+    for split in ("train", "val"):
+        write(content, split)
+    (tmp_path / "annotations" / "instances_test.json").write_text(
+        json.dumps({**content, "categories": []}) if spoil == "no categories" else "{"
+    )
+    found = [each for each in examine_dataset(tmp_path).findings if each.split == "test"]
+    assert {each.action for each in found} <= {"keeps", "drops", "note"}
+    said = [each for each in found if each.advice.startswith("training does not read this split")]
+    assert "instances_test.json: not a JSON" in said[0].examples[0].text or len(said) > 1
+
+
 REFUSED = {
     "bad_image_id", "duplicate_ids", "nan_box", "unknown_category", "xyxy_mixup", "no_annotations",
 }  # fmt: skip

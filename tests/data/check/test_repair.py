@@ -53,6 +53,20 @@ def test_corners_become_sizes(content: Content, tmp_path: Path) -> None:
     assert len(changes) == 4
 
 
+def test_objects_of_several_listings_are_joined(content: Content, tmp_path: Path) -> None:
+    """Files that were joined list an image once for each class, and some objects twice."""
+    content["images"] += [{**content["images"][0], "id": 40}, {**content["images"][0], "id": 41}]
+    content["annotations"][0]["image_id"] = 40
+    content["annotations"].append({**content["annotations"][2], "id": 9, "image_id": 41})
+    kind = "images listed twice with different objects"
+    assert problems(content) == {kind: (2, "refuses")}
+    repaired, changes = repair(content, tmp_path)
+    assert [image["id"] for image in repaired["images"]] == [10, 20, 30]
+    assert sorted(a["id"] for a in repaired["annotations"]) == [1, 2, 3, 4]
+    assert {a["image_id"] for a in repaired["annotations"]} == {10, 30}
+    assert problems(repaired) == {} and len(changes) == 2
+
+
 def with_one_id(content: Content, count: int) -> Content:
     """Annotations that all have the id 1."""
     annotation = content["annotations"][0]

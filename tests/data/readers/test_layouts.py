@@ -200,6 +200,74 @@ def test_large_files_of_any_first_key_are_recognized(
     assert find_splits(tmp_path)["train"].annotations == tmp_path / "train.json"
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_key_points_are_read_where_nothing_else_is(
+    tmp_path: Path, content: Any, beside: bool
+) -> None:
+    """CVAT exports key points as person_keypoints_default.json, with boxes."""
+    coco(tmp_path, content, "own folder")
+    for split in SPLITS:
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        other = path.with_name(f"person_keypoints_{split}2030.json")
+        other.write_text(path.read_text()) if beside else path.rename(other)
+    found = find_splits(tmp_path)["train"].annotations.name
+    assert found == ("instances_train.json" if beside else "person_keypoints_train2030.json")
+    assert len(load_split(tmp_path, "train", masks=False)) == 3
+
+
+@pytest.mark.parametrize("layout", [yolo, voc_folder])
+def test_undivided_file_in_a_subfolder_may_be_other_data(
+    tmp_path: Path, content: Any, layout: Callable[[Path, Any], None]
+) -> None:
+    layout(tmp_path / "data", content)
+    before = find_splits(tmp_path / "data")
+    annotate(tmp_path / "data" / "old" / "annotations.json", content)
+    assert find_splits(tmp_path / "data") == before
+    for split in SPLITS:
+        annotate(tmp_path / "data" / split / "_annotations.coco.json", content)
+    assert find_splits(tmp_path / "data")["train"].layout == "coco"
+
+
+OTHER_FORMATS = {  # file and content -> what the refusal says
+    "data.zip": ("", "it holds data.zip, an archive; unpack it, and give the folder"),
+    "train/_annotations.csv": (
+        "filename,width",
+        "it holds train/_annotations.csv, a table; export",
+    ),
+    "tall.json": (
+        '{"shapes": [], "imagePath": "tall.png"}',
+        "it holds tall.json, a file of LabelMe; export",
+    ),
+    "all.json": (
+        '[{"image": "a.png", "annotations": [{"label": "x", "coordinates": {}}]}]',
+        "it holds all.json, a file of CreateML; export",
+    ),
+    "notes.txt": ("", "it holds images, but no annotations; add these as COCO, YOLO or"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_other_formats_are_named(tmp_path: Path, content: Any, name: str) -> None:
+    pixels(tmp_path / "images", content)
+    text, message = OTHER_FORMATS[name]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(FileNotFoundError, match=f"no data set was recognized; .*{message}"):
+        find_splits(tmp_path)
+    if name != "notes.txt":
+        says = message.partition(", a")[2]
+        with pytest.raises(ValueError, match=rf"not a known kind .*; it is a.*{says}"):
+            find_splits(path)
+
+
+def test_missing_split_is_named_with_those_that_exist(tmp_path: Path, content: Any) -> None:
+    coco(tmp_path, content, "own folder")
+    (tmp_path / "annotations" / "instances_train.json").unlink()
+    with pytest.raises(ValueError, match=r"no train split, only val \(.*instances_val\.json\)"):
+        load_split(tmp_path, "train", masks=False)
+
+
 def test_validation_split_is_required_or_made(tmp_path: Path, content: Any) -> None:
     coco(tmp_path, content, "own folder")
     (tmp_path / "annotations" / "instances_val.json").unlink()
@@ -217,6 +285,15 @@ def test_division_is_repeatable_and_complete(count: int) -> None:
     assert sorted([*train, *val]) == list(range(count))
     assert len(val) == max(1, round(0.2 * count))
     assert [part.tolist() for part in divide(count, 0.2, seed=3)] == [train.tolist(), val.tolist()]
+
+
+def test_one_image_is_not_divided(tmp_path: Path, content: Any) -> None:
+    content["images"] = content["images"][:1]
+    content["annotations"] = content["annotations"][:1]
+    annotate(tmp_path / "all.json", content)
+    pixels(tmp_path / "images", content)
+    with pytest.raises(ValueError, match=r"all\.json: one image cannot be divided"):
+        load_split(tmp_path, "train", masks=False, val_fraction=0.5)
 
 
 def test_unreadable_data_sets_are_named(tmp_path: Path, content: Any) -> None:

@@ -43,6 +43,46 @@ def test_file_names_that_nearly_fit_are_found(tmp_path: Path, content: Content, 
     assert name in finding.examples[0].text
 
 
+def test_broken_link_is_a_missing_image(tmp_path: Path, content: Content) -> None:
+    write_dataset(tmp_path, content, "val")
+    write_dataset(tmp_path, content)
+    (tmp_path / "images" / "wide.png").unlink()
+    (tmp_path / "images" / "wide.png").symlink_to(tmp_path / "nowhere.png")
+    assert not load_split(tmp_path, "train", masks=False).findings
+
+
+def test_images_in_folders_below_are_found(tmp_path: Path, content: Content) -> None:
+    """Some tools leave the folders of the images out; a name in two folders is ambiguous."""
+    write_dataset(tmp_path, content, "val")
+    write_dataset(tmp_path, content)
+    for name in ("a/wide.png", "b/tall.png", "a/empty.png", "b/empty.png"):
+        target = tmp_path / "images" / "task" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((tmp_path / "images" / target.name).read_bytes())
+    for path in (tmp_path / "images").glob("*.png"):
+        path.unlink()
+    dataset = load_split(tmp_path, "train", masks=False)
+    assert [str(dataset.image_path(i).relative_to(tmp_path)) for i in range(3)] == [
+        "images/task/b/tall.png", "images/empty.png", "images/task/a/wide.png",
+    ]  # fmt: skip
+    (finding,) = dataset.findings
+    assert (finding.kind, finding.total) == ("file names without the folder of the image", 2)
+    assert finding.action == "repairs"
+
+
+def test_images_of_several_folders_do_not_become_one(tmp_path: Path, content: Content) -> None:
+    """One of them was written over the others where the folders were lost."""
+    images = [{**each, "file_name": f"{i}/a.png"} for i, each in enumerate(content["images"])]
+    for split in ("train", "val"):
+        path = tmp_path / "annotations" / f"instances_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({**content, "images": images}))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"images were not found, such as .*1/a\.png"):
+        load_split(tmp_path, "train", masks=False)
+
+
 def test_a_file_is_not_taken_for_two_images(tmp_path: Path, content: Content) -> None:
     """tall.jpg is missing; it is not tall.png, which is another image."""
     dataset = load_renamed(tmp_path, content, {"wide.png": "tall.jpg"})

@@ -131,3 +131,13 @@ def test_points_of_other_forms_are_refused(content: Content, segmentation: Any) 
 def test_rotation_needs_a_box(content: Content, box: Any) -> None:
     found = rotated(content, 30, bbox=box).dataset.findings
     assert all("rotated" not in each.kind for each in found)
+
+
+@pytest.mark.parametrize(("count", "action"), [(2, "drops"), (3, "refuses")])
+def test_boxes_of_larger_images_are_refused(content: Content, count: int, action: str) -> None:
+    for record in content["annotations"][:count]:
+        record["bbox"] = [100 + record["bbox"][0], *record["bbox"][1:]]
+    found = {each.kind: each for each in read_content(content).dataset.findings}
+    outside = found["boxes completely outside their image"]
+    assert (outside.total, outside.action) == (count, action)
+    assert ("images of another size" in outside.advice) == (action == "refuses")

@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 40, 20
 NAMES = ("ant", "bee", "cat")
 ROWS = ("0 0.5 0.5 0.25 0.5", "2 0.25 0.25 0.1 0.2")
 SEPARATED = "label rows with commas or semicolons"
+OTHER_CASE = "label files whose name differs from the image's in upper and lower case"
 NAMED = "label rows with a class name in place of its number"
 BOXES = [("ant", [15, 5, 10, 10]), ("cat", [8, 3, 4, 4])]
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [ant, bee, cat]\n"
@@ -326,6 +327,30 @@ def test_labels_in_other_places(tmp_path: Path) -> None:
     (root / "images").rename(root / "data")
     (root / "data.yaml").write_text(YAML.replace("images/", "data/"))
     assert boxes(read(root)) == BOXES[:1]
+
+
+def test_labels_below_another_folder_than_their_images(tmp_path: Path) -> None:
+    """images/train/cam/a.png has its labels in Labels/Train/a.txt."""
+    root = tree(tmp_path)
+    for split in ("train", "val"):
+        (root / "images" / split / "cam").mkdir()
+        (root / "images" / split / "a.png").rename(root / "images" / split / "cam" / "a.png")
+    (root / "labels" / "train").rename(root / "labels" / "Train")
+    (root / "labels").rename(root / "Labels")
+    assert boxes(read(root)) == boxes(read(root, "val")) == BOXES
+
+
+def test_label_files_in_other_letters_are_read_and_counted(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    folder = root / "labels" / "train"
+    (folder / "a.txt").rename(folder / "A.txt")
+    records = read(root)
+    assert boxes(records) == BOXES
+    assert counts(records) == {OTHER_CASE: 1}
+    picture(root / "images" / "train" / "A.png")  # whose labels they are
+    records = read(root)
+    assert boxes(records) == BOXES
+    assert counts(records) == {"images without a label file": 1}
 
 
 def label_studio(root: Path) -> None:

@@ -23,6 +23,7 @@ from centernet2.data import (
     require_ground_truth,
     require_masks,
     require_objects,
+    similar_names,
     with_unlabelled_classes,
     without_empty_images,
 )
@@ -86,6 +87,7 @@ def find_training_data(
     train_set = find(names=config.datasets.train, split="train", masks=needs_masks(config))
     val_set = find(names=config.datasets.test, split="val", masks=config.model.mask_on)
     require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
+    _name_empty_classes(train_set)
     if config.datasets.kept_classes:
         train_set = keep_classes(train_set, config)
     owner = "the detector" if config.datasets.kept_classes else train_set.name
@@ -96,6 +98,7 @@ def find_training_data(
     if needs_masks(config):
         require_masks(train_set)
     require_objects(train_set)
+    _count_crowds(train_set)
     if config.run.eval_period >= 0:
         require_ground_truth(val_set)
     return (without_empty_images(train_set) if config.loader.filter_empty else train_set), val_set
@@ -103,15 +106,33 @@ def find_training_data(
 
 def _name_similar_classes(train_set: DetectionDataset) -> None:
     """Log classes that may be meant as one, as of data that are joined."""
-    similar: dict[str, list[str]] = {}
-    for name in train_set.class_names:
-        similar.setdefault(name.casefold(), []).append(name)
-    for first, *others in similar.values():
-        for other in others:
-            logger.warning(
-                "the classes %s and %s of %s differ in upper and lower case alone; --class-map "
-                "%s=%s makes them one", first, other, train_set.name, other, first,
-            )  # fmt: skip
+    for first, other in similar_names(train_set.class_names):
+        logger.warning(
+            "the classes %s and %s of %s differ in upper and lower case alone; --class-map "
+            "%s=%s makes them one", first, other, train_set.name, other, first,
+        )  # fmt: skip
+
+
+def _name_empty_classes(train_set: DetectionDataset) -> None:
+    """Log classes without an object; exports of Roboflow list the name of the group as a class."""
+    counts = np.bincount(train_set.labels[~train_set.crowd], minlength=len(train_set.class_names))
+    empty = [train_set.class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
+    if empty:
+        logger.warning(
+            "%s has no object of %s; the detector cannot learn %s",
+            train_set.name, class_list(empty), "it" if len(empty) == 1 else "them",
+        )  # fmt: skip
+
+
+def _count_crowds(train_set: DetectionDataset) -> None:
+    """Log how many objects are not trained on; some tools mark each mask as a crowd."""
+    crowds, objects = int(train_set.crowd.sum()), len(train_set.crowd)
+    if crowds and train_set.labelled is None:  # else they are uncertain objects
+        logger.log(
+            logging.WARNING if 2 * crowds >= objects else logging.INFO,
+            "%s: %d of %d objects are crowds (iscrowd 1, or difficult in Pascal VOC) and left out",
+            train_set.name, crowds, objects,
+        )  # fmt: skip
 
 
 def _name_shared_images(train_set: DetectionDataset, val_set: DetectionDataset) -> None:

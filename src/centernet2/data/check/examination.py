@@ -9,9 +9,17 @@ from centernet2.data.check.observations import (
     check_objects,
     check_splits,
     without_masks,
+    without_training,
 )
 from centernet2.data.dataset import DetectionDataset
-from centernet2.data.findings import ACTIONS, MAX_EXAMPLES, Finding, raise_refusal
+from centernet2.data.findings import (
+    ACTIONS,
+    MAX_EXAMPLES,
+    Finding,
+    FindingLog,
+    ProblemExample,
+    raise_refusal,
+)
 from centernet2.data.image_check import ImageFacts
 from centernet2.data.readers.catalog import StrPath, find_dataset
 from centernet2.data.readers.coco import ReadRecords, read_records
@@ -59,15 +67,31 @@ def examine_dataset(
     """
     splits: dict[str, ExaminedSplit] = {}
     findings: list[Finding] = []
-    for name, files in find_dataset(data, data_path).items():
-        splits[name], found = _examine_split(files, name, rename, max_examples)
-        findings += found
+    found = find_dataset(data, data_path)
+    for name, files in found.items():
+        try:
+            splits[name], of_split = _examine_split(files, name, rename, max_examples)
+        except (ValueError, OSError) as error:
+            if name != "test" or len(found) == 1:
+                raise
+            of_split = [_unreadable(name, error)]
+        findings += map(without_training, of_split) if name == "test" else of_split
     findings += check_splits(list(splits))
     findings += check_classes({name: split.dataset.class_names for name, split in splits.items()})
     findings += check_across(
         {name: (split.records.images.files, split.images) for name, split in splits.items()}
     )
     return Examination(splits, sorted(findings, key=lambda each: ACTIONS.index(each.action)))
+
+
+def _unreadable(split: str, error: Exception) -> Finding:
+    """Make a finding of the error that ends the reading of a split."""
+    log = FindingLog(split)
+    log.add(
+        "split that cannot be read", "refuses", "correct or remove it", [str(error)],
+        ProblemExample,
+    )  # fmt: skip
+    return log.findings[0]
 
 
 def _examine_split(

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from centernet2.data.class_names import join_classes
+from centernet2.data.class_names import join_classes, similar_names
+from centernet2.data.dataset import advice_without_objects
 from centernet2.data.findings import Action, Finding, FindingLog, ProblemExample
 from centernet2.data.readers.coco import ReadRecords
 
@@ -13,32 +14,32 @@ from centernet2.data.readers.coco import ReadRecords
 def check_objects(records: ReadRecords, split: str) -> list[Finding]:
     """Find what training keeps as it is, and whether there is anything to train on."""
     dataset, log = records.dataset, FindingLog(split)
-    boxes, files = records.boxes, records.images.files
+    files = records.images.files
 
     def image(i: int) -> ProblemExample:
         return ProblemExample(f"image {dataset.image_id(i)}: {files[i]}", files[i])
 
-    def box(row: int) -> ProblemExample:
-        return boxes.table.has("bbox")(int(boxes.rows[row]))
-
     no_objects: Action = "note" if split == "test" else "refuses"
     log.add(
-        "no objects", no_objects, "annotate some", [] if (~dataset.crowd).any() else [0],
+        "no objects", no_objects, advice_without_objects(dataset),
+        [] if (~dataset.crowd).any() else [0],
         lambda _: ProblemExample(f"{len(dataset)} images without an object"),
     )  # fmt: skip
     log.add(
-        "duplicate boxes", "keeps", "each counts as an object of its own",
-        _repeated_boxes(records), box,
-    )  # fmt: skip
-    log.add(
-        "images listed twice", "keeps", "training uses them twice as often",
-        _repeated(files), image,
+        "crowds (iscrowd 1, or difficult in Pascal VOC)", "note",
+        "training and metrics leave them out", np.flatnonzero(dataset.crowd).tolist(),
+        lambda row: records.boxes.table.has("iscrowd")(int(records.boxes.rows[row])),
     )  # fmt: skip
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     log.add(
         "classes without an object", "note", "they cannot be learned",
         np.flatnonzero(counts == 0).tolist(),
         lambda label: ProblemExample(dataset.class_names[label]),
+    )  # fmt: skip
+    log.add(
+        "class names that differ in upper and lower case alone", "note",
+        "--class-map OLD=NEW makes them one", similar_names(dataset.class_names),
+        lambda names: ProblemExample(" and ".join(names)),
     )  # fmt: skip
     log.add(
         "images without an object", "note", "left out, or with FILTER_EMPTY_ANNOTATIONS False kept",
@@ -103,21 +104,12 @@ def without_masks(finding: Finding) -> Finding:
     return finding._replace(action=action, advice=advice)
 
 
-def _repeated_boxes(records: ReadRecords) -> list[int]:
-    """Rows of boxes that equal an earlier one of the same image and class."""
-    boxes = records.boxes
-    columns = np.column_stack([boxes.image, boxes.labels, boxes.xywh])
-    order = np.lexsort(columns.T)  # stable: equal boxes keep their order
-    same = (columns[order[1:]] == columns[order[:-1]]).all(axis=1)
-    rows: list[int] = np.sort(order[1:][same]).tolist()
-    return rows
-
-
-def _repeated(values: Sequence[str]) -> list[int]:
-    first: dict[str, int] = {}
-    for row, value in enumerate(values):
-        first.setdefault(value, row)
-    return [row for row, value in enumerate(values) if first[value] != row]
+def without_training(finding: Finding) -> Finding:
+    """Turn a finding of the test split, which training does not read, into what it means to it."""
+    if finding.action != "refuses":
+        return finding
+    advice = f"training does not read this split; {finding.advice}"
+    return finding._replace(action="keeps", advice=advice)
 
 
 def _gaps(ids: Sequence[int | str]) -> list[tuple[int, int]]:

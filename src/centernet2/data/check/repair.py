@@ -24,12 +24,15 @@ from centernet2.data.readers.image_records import DUPLICATE_NAMES
 from centernet2.data.readers.json_records import Record, as_id
 from centernet2.data.readers.layouts import SPLITS
 from centernet2.data.readers.mask_records import SHARE_MASKS, UNREADABLE_MASKS
+from centernet2.data.readers.repetitions import SEVERAL_IDS, first_listings, repeated_boxes
 from centernet2.files import write_atomic
 from centernet2.outputs import json_mark, mark_of
-from centernet2.structures import UserId
+from centernet2.structures import BoolArray, IntArray, UserId
 
 # kinds of problems that training refuses, but whose records the copy keeps
-CORRECTED = (CORNER_BOXES, SHARE_BOXES, DUPLICATE_NAMES, UNREADABLE_MASKS, SHARE_MASKS)
+CORRECTED = (
+    CORNER_BOXES, SHARE_BOXES, DUPLICATE_NAMES, SEVERAL_IDS, UNREADABLE_MASKS, SHARE_MASKS,
+)  # fmt: skip
 
 
 def write_repaired(
@@ -97,10 +100,13 @@ def repaired_content(
     kept = np.ones(len(dataset), dtype=bool)
     for i, facts in enumerate(images):
         kept[i] = not checked_image(dataset, i, facts).is_unusable
+    own, first = np.arange(len(dataset)), first_listings(records.images, records.boxes)
+    first = np.where(kept & kept[first], first, own)  # one of them may state another size
+    listed = kept & (first == own)
     return {
         **content,
-        "images": [_image(records, i) for i in np.flatnonzero(kept).tolist()],
-        "annotations": list(_annotations(records, kept)),
+        "images": [_image(records, i) for i in np.flatnonzero(listed).tolist()],
+        "annotations": list(_annotations(records, kept, first)),
         "categories": [
             {**record, "id": number, "name": name}
             for record, number, name in zip(
@@ -122,15 +128,22 @@ def _image(records: ReadRecords, i: int) -> Record:
     }
 
 
-def _annotations(records: ReadRecords, kept: np.ndarray) -> Iterator[Record]:
+def _annotations(records: ReadRecords, kept: BoolArray, first: IntArray) -> Iterator[Record]:
+    """Yield the annotations of the images `kept` [I]; those of several listings are joined.
+
+    Args:
+        first: [I] listing that the objects of each image belong to.
+    """
     dataset, boxes = records.dataset, records.boxes
+    image_of = first[boxes.image]
+    repeated = {r for r in repeated_boxes(boxes, image_of) if image_of[r] != boxes.image[r]}
     clipped = clip_xywh(boxes.xywh, records.images.sizes[boxes.image])
     exceeds = np.abs(clipped - boxes.xywh).max(axis=1, initial=0) > BORDER_TOLERANCE
     xywh = np.where(exceeds[:, None], clipped, boxes.xywh).tolist()
     ids = annotation_ids(records)
     for row in np.argsort(boxes.rows).tolist():  # in the order of the file
-        image = int(boxes.image[row])
-        if kept[image]:
+        image = int(image_of[row])
+        if kept[image] and row not in repeated:
             record = {**boxes.table.records[boxes.rows[row]]}
             record |= {
                 "id": ids[row],

@@ -15,6 +15,8 @@ from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_
 from centernet2.data.readers.segmentations import box_of_segmentation
 from centernet2.structures import BoolArray, FloatArray, IntArray
 
+MANY_OUTSIDE = 0.5  # share of boxes outside their images that are no slips
+MANY_OUTSIDE_ADVICE = "they seem to be of images of another size: correct sizes, images or boxes"
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
 CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
 SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
@@ -230,9 +232,12 @@ def _boxes_in_images(
         "boxes without positive width and height", "drops", "correct or remove them",
         np.flatnonzero(usable & ~positive).tolist(), example,
     )  # fmt: skip
+    outside = usable & positive & ~inside
+    is_slip = outside.sum() <= max(1, MANY_OUTSIDE * usable.sum())
     table.log.add(
-        "boxes completely outside their image", "drops", "correct or remove them",
-        np.flatnonzero(usable & positive & ~inside).tolist(), example,
+        "boxes completely outside their image", "drops" if is_slip else "refuses",
+        "correct or remove them" if is_slip else MANY_OUTSIDE_ADVICE,
+        np.flatnonzero(outside).tolist(), example,
     )  # fmt: skip
     table.log.add(
         "boxes that extend beyond their image", "repairs", "training clips them to the image",
@@ -251,7 +256,7 @@ def _areas(
     areas = table.numbers_of("area")
     with np.errstate(invalid="ignore", over="ignore"):
         areas = np.where(areas <= 1, areas * pixels, areas)
-        wrong = ~(np.isfinite(areas) & (areas >= 0))
+        wrong = ~(np.isfinite(areas) & (areas > 0))
         areas[wrong] = xywh[wrong, 2] * xywh[wrong, 3]
     rows = np.flatnonzero(wrong & usable).tolist()
     missing = [row for row in rows if table.records[row].get("area") is None]

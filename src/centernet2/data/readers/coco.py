@@ -24,6 +24,7 @@ from centernet2.data.readers.image_records import (
 from centernet2.data.readers.json_file import garbage_collection_off, read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.mask_records import read_masks
+from centernet2.data.readers.repetitions import find_repetitions
 from centernet2.data.shards import folder_of_shards, in_shards
 from centernet2.data.sharing import offsets_of
 from centernet2.data.user_ids import pack_ids
@@ -123,6 +124,7 @@ def read_records(
     classes = read_classes(content, log)
     images = read_images(content, folder, log)
     boxes = read_boxes(content, images, classes, log)
+    find_repetitions(images, boxes, log)
     dataset = DetectionDataset(
         name=name,
         class_names=tuple(classes.names),

@@ -13,7 +13,13 @@ from urllib.parse import unquote
 
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.readers.json_records import Record
-from centernet2.files import is_image_file, one_form, stored_name, without_image_suffix
+from centernet2.files import (
+    files_below,
+    is_image_file,
+    one_form,
+    stored_name,
+    without_image_suffix,
+)
 
 SPLIT_WORDS = {  # of file and folder names and keys, in lower case
     "train": "train",
@@ -33,6 +39,10 @@ OTHER_NAME = Problem(
     "file names that differ from those of the images", "repairs",
     "they are the same but for case, suffix, spaces or URL encoding",
 )  # fmt: skip
+IN_SUBFOLDER = Problem(
+    "file names without the folder of the image", "repairs",
+    "the only file of the name is taken; those that several folders have stay missing",
+)  # fmt: skip
 PROBED_IMAGES = 20  # images whose files are searched in each folder
 
 
@@ -49,7 +59,7 @@ class NearNames:
             files = self._files[path.parent] = self._list(path.parent)
         name = _comparable(unquote(path.name.split("?")[0]))
         found = files.get(name) or files.get(without_image_suffix(name)) or []
-        return found[0] if len(found) == 1 else None
+        return found[0] if len(found) == 1 and found[0] != path else None  # else a broken link
 
     @staticmethod
     def _list(folder: Path) -> dict[str, list[Path]]:
@@ -105,12 +115,41 @@ def find_image_folder(
     if not max(hits):
         hits = count(near.find)
     folder, cut = places[hits.index(max(hits))] if max(hits) else (candidates[0], 0)
-    for record in records:
-        if names[id(record)]:
-            record["file_name"] = _shorten(names[id(record)], cut)
-    if max(hits) and not all(_stored(folder, _shorten(name, cut)).is_file() for name in probes):
-        _correct_names([r for r in records if names[id(r)]], folder, near, tally)
+    short = {name: _shorten(name, cut) for name in set(names.values())}
+    claims = Counter(short.values() if cut else ())
+    named = [record for record in records if names[id(record)]]
+    for record in named:
+        name = names[id(record)]  # kept where the images of several folders would become one
+        record["file_name"] = name if claims[short[name]] > 1 else short[name]
+    if not max(hits):
+        anything = (annotations.parent, annotations.parent.parent)  # such as a whole disk
+        likely = [each for each in candidates if each not in anything]
+        return _search_below(likely, named, tally) or folder
+    if not all(_stored(folder, _shorten(name, cut)).is_file() for name in probes):
+        _correct_names(named, folder, near, tally)
     return folder
+
+
+def _search_below(folders: Sequence[Path], records: Sequence[Record], tally: Tally) -> Path | None:
+    """Find images in the folders below one of `folders`, return it, and correct names, in place.
+
+    Some tools write names without folders. A name that several folders have is left as it is.
+    """
+    wanted = {PurePosixPath(record["file_name"]).name for record in records}
+    for folder in folders:
+        files: dict[str, list[Path]] = {}
+        for path in files_below(folder):
+            if path.name in wanted:
+                files.setdefault(path.name, []).append(path)
+        if files:
+            for record in records:
+                found = files.get(PurePosixPath(record["file_name"]).name, [])
+                if len(found) == 1:
+                    new = found[0].relative_to(folder).as_posix()
+                    tally.add(IN_SUBFOLDER, f"{record['file_name']!r} is read as {new!r}", new)
+                    record["file_name"] = new
+            return folder
+    return None
 
 
 def _correct_names(records: Sequence[Record], folder: Path, near: NearNames, tally: Tally) -> None:

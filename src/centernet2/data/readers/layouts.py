@@ -21,6 +21,7 @@ from centernet2.data.readers.image_folders import (
 )
 from centernet2.data.readers.json_file import LISTS, is_json, read_json
 from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.other_formats import describe_other_format
 from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
 from centernet2.data.readers.yolo import LABEL_FOLDERS, read_yolo
 from centernet2.data.readers.yolo_sources import (
@@ -41,7 +42,6 @@ SPLIT_WORD = re.compile(
 )
 OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "captions_",
-    "person_keypoints_",
     "stuff_",
     "panoptic_",
     "image_info_",
@@ -49,7 +49,10 @@ OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
     "results",
     "notes.",
 )
+KEY_POINTS = "person_keypoints_"  # prefix of JSON files with boxes, too, of fewer classes
 KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
+# patterns of JSON files in a folder and in the folders below it
+BESIDE, BELOW = ("annotations/*.json", "*.json"), ("*/*.json", "*/annotations/*.json")
 SMALL_JSON = 2**20  # bytes: the keys of smaller files are all looked at
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 KNOWN_LAYOUTS = (
@@ -86,16 +89,17 @@ def find_splits(path: Path) -> dict[str, SplitFiles]:
     if path.is_file():
         splits = _splits_of_file(path)
     else:
-        splits = (
-            _find_coco(path) or _find_described_yolo(path) or _find_yolo(path) or _find_voc(path)
-        )
+        splits = _find_coco(path, BESIDE) or _find_others(path)
     if not splits and _yolo_places(path):
         raise FileNotFoundError(
             f"{path}: has images and label files of YOLO, but no list of class names; add a "
             "data.yaml, or a classes.txt with one name per line"
         )
     if not splits:
-        raise FileNotFoundError(f"{path}: no data set was recognized; known are {KNOWN_LAYOUTS}")
+        other = describe_other_format(path)
+        raise FileNotFoundError(
+            f"{path}: no data set was recognized; {other or f'known are {KNOWN_LAYOUTS}'}"
+        )
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
@@ -113,22 +117,31 @@ def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
     return SplitRecords(content, folder, tally.findings())
 
 
+def _find_others(folder: Path) -> dict[str, SplitFiles]:
+    """Find YOLO, Pascal VOC, or COCO in a folder below; an undivided file there is the last."""
+    below = _find_coco(folder, BELOW)
+    if below and ALL not in below:
+        return below
+    return _find_described_yolo(folder) or _find_yolo(folder) or _find_voc(folder) or below
+
+
 def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
     suffix = path.suffix.lower()
     if suffix in (*YAML_SUFFIXES, ".data"):
         return _splits_of_source(read_source(path))
-    if suffix != ".json":
-        raise ValueError(
-            f"{path}: not a known kind of annotation file; give a .json, a data.yaml or a folder"
-        )
+    other = describe_other_format(path)
+    if suffix != ".json" or other:
+        advice = other or "give a .json, a data.yaml or a folder"
+        raise ValueError(f"{path}: not a known kind of annotation file; {advice}")
     return {ALL: SplitFiles("coco", path)}
 
 
-def _find_coco(folder: Path) -> dict[str, SplitFiles]:
-    """Find JSON files in the first folder level with any; deeper may be other data."""
-    for pattern in ("annotations/*.json", "*.json", "*/*.json", "*/annotations/*.json"):
+def _find_coco(folder: Path, patterns: Sequence[str]) -> dict[str, SplitFiles]:
+    """Find JSON files by the first pattern that matches any; deeper may be other data."""
+    for pattern in patterns:
         by_split: dict[str, list[Path]] = {}
-        for file in filter(_is_coco, sorted(folder.glob(pattern))):
+        files = list(filter(_is_coco, sorted(folder.glob(pattern))))
+        for file in [each for each in files if not each.name.startswith(KEY_POINTS)] or files:
             by_split.setdefault(split_of(file, folder), []).append(file)
         if by_split.keys() - {ALL}:
             by_split.pop(ALL, None)

@@ -38,7 +38,8 @@ def load_split(
         return load_split_files(splits[split], split, path, masks=masks)
     advice = "train with --val-fraction 0.1, which keeps a tenth of its images for validation"
     if whole not in splits:
-        raise ValueError(f"{path}: there is no {split} split, only {', '.join(splits)}; add one")
+        found = ", ".join(f"{name} ({files.annotations})" for name, files in splits.items())
+        raise ValueError(f"{path}: there is no {split} split, only {found}; add one")
     if val_fraction:
         undivided = load_split_files(splits[whole], split, path, masks=masks)
         return part_of_undivided(undivided, split, val_fraction, seed)
@@ -89,12 +90,8 @@ def _has_images(dataset: DetectionDataset) -> bool:
 def divide(count: int, val_fraction: float, seed: int) -> tuple[IntArray, IntArray]:
     """Divide image indices at random into training and validation.
 
-    Both parts are in ascending order and hold at least one image.
+    Both parts are in ascending order and hold at least one image of two or more.
     """
-    if count < 2:
-        raise ValueError(
-            "one image cannot be divided into a training and a validation split; add images"
-        )
     held_out = min(count - 1, max(1, round(val_fraction * count)))
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
@@ -105,6 +102,11 @@ def part_of_undivided(
 ) -> DetectionDataset:
     """Return the training or the validation part of undivided data, drawn from a seed."""
     _require_share(val_fraction)
+    if len(whole) < 2:
+        raise ValueError(
+            f"{whole.origin}: one image cannot be divided into a training and a validation split; "
+            "add images"
+        )
     train, val = divide(len(whole), val_fraction, seed)
     logger.info("%s: %d of %d images are kept for validation", whole.name, len(val), len(whole))
     indices: npt.NDArray[np.integer[Any]] = train if split == "train" else val

@@ -5,7 +5,7 @@ and height; see yolo_rows.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -17,7 +17,7 @@ from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
-from centernet2.data.readers.yolo_sources import YoloSource, candidates
+from centernet2.data.readers.yolo_sources import YoloSource, candidates, in_any_case
 from centernet2.files import files_below, is_image_file, one_form, unicode_forms
 from centernet2.images.image_files import ImageError
 from centernet2.text_files import read_text_file
@@ -32,6 +32,10 @@ LISTED_IN_PLACES = Problem("images listed twice", "drops", "each is used once; c
 SHARED_LABELS = Problem(
     "images that share a label file with another one", "note",
     "all of them have its objects; give each image a name of its own",
+)  # fmt: skip
+OTHER_CASE = Problem(
+    "label files whose name differs from the image's in upper and lower case", "repairs",
+    "they are read; rename them",
 )  # fmt: skip
 NO_LABELS = Problem(
     "images without a label file", "note", "they are images without an object (background)"
@@ -205,9 +209,15 @@ def _label_files(
         searched += [each for each in folders if each not in searched]
         keys = {one_form(images[i].stem) for i in indices}
         listed = {each: _texts_in(each) for each in folders}
-        best = max(folders, key=lambda each: len(keys & listed[each].keys()))
+        best = max(folders, key=lambda each: _common(keys, listed[each]))
+        others = _in_lower_case(listed[best], keys)
         for i in indices:
-            files[i] = listed[best].get(one_form(images[i].stem))
+            stem = one_form(images[i].stem)
+            other = None if stem in listed[best] else others.get(stem.lower())
+            files[i] = listed[best].get(stem) or other
+            if other is not None:
+                tally.add(OTHER_CASE, f"{images[i].name}: {other}", str(images[i]))
+                keys.add(one_form(other.stem))
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
             _count_lonely(listed[best], keys, folder, tally)
@@ -225,15 +235,17 @@ def _label_files(
 def label_folders(folder: Path) -> list[Path]:
     """List the folders that may hold the labels of the images in a folder, the likely first.
 
-    images/a may have its labels in labels/a, in labels, or beside the images.
+    images/a/b may have its labels in labels/a/b, labels/a or labels, in any case, or beside the
+    images.
     """
     parts = folder.parts
     places: list[Path] = []
     positions = [i for i, part in enumerate(parts) if part.lower() in IMAGE_FOLDERS]
     for i in reversed(positions):
-        inner = list(dict.fromkeys((parts[i + 1 :], ())))
+        inner = [parts[i + 1 : end] for end in range(len(parts), i, -1)]
         words = _label_names(Path(*parts[:i]))
-        places += [Path(*parts[:i], word, *rest) for rest, word in product(inner, words)]
+        likely = (Path(*parts[:i], word, *rest) for rest, word in product(inner, words))
+        places += [in_any_case(place) or place for place in likely]
     beside = [folder.parent / word for word in _label_names(folder.parent)]
     split = [place / folder.name for place in beside]
     own = [folder / word for word in _label_names(folder)]
@@ -265,6 +277,20 @@ def _texts_in(folder: Path) -> dict[str, Path]:
             if path.name != name:
                 raise ValueError(f"{path} and {name} are label files of one image; remove one")
     return texts
+
+
+def _common(stems: Iterable[str], others: Iterable[str]) -> int:
+    """Count the stems that are also among others, in any case."""
+    return len({stem.lower() for stem in stems} & {stem.lower() for stem in others})
+
+
+def _in_lower_case(texts: Mapping[str, Path], images: Collection[str]) -> dict[str, Path]:
+    """Label files without an image by their stem in lower case, where only one has it."""
+    lower: dict[str, list[Path]] = {}
+    for stem, path in texts.items():
+        if stem not in images:
+            lower.setdefault(stem.lower(), []).append(path)
+    return {stem: paths[0] for stem, paths in lower.items() if len(paths) == 1}
 
 
 def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: Tally) -> None:

@@ -306,7 +306,7 @@ def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path 
     if inner:
         tried = [*candidates(roots, re.sub(r"^(\.\./)+", "", _slashes(text))), *tried]
     existing = next((place for place in tried if place.exists()), None)
-    return existing or next(filter(None, map(_in_any_case, tried)), None)
+    return existing or next(filter(None, map(in_any_case, tried)), None)
 
 
 def candidates(roots: Sequence[Path], text: str) -> list[Path]:
@@ -335,13 +335,13 @@ def _slashes(text: str) -> str:
     return text.strip().strip("'\"").replace("\\", "/")
 
 
-def _in_any_case(path: Path) -> Path | None:
+def in_any_case(path: Path) -> Path | None:
     """Find a path whose parts may be written in other letters, large or small."""
     if path.exists():
         return path
     if path.parent == path or path.name == "..":
         return None
-    parent = _in_any_case(path.parent)
+    parent = in_any_case(path.parent)
     if parent is None or not parent.is_dir():
         return None
     name = path.name.lower()
