@@ -1,12 +1,15 @@
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from centernet2.data import DetectionDataset
+from centernet2.data.readers.coco import load_coco
 from centernet2.data.samplers import (
     MixtureSampler,
     RepeatFactorSampler,
@@ -17,11 +20,23 @@ from centernet2.data.samplers import (
     repeat_factors,
 )
 
+MakeDataset = Callable[[list[list[int]]], DetectionDataset]
 
-def packed(classes: list[list[int]]) -> tuple[Any, Any]:
-    """Labels and offsets of images with these classes."""
-    labels = np.array([label for image in classes for label in image], dtype=np.int32)
-    return labels, np.cumsum([0] + [len(image) for image in classes])
+
+@pytest.fixture
+def with_classes(annotations: Path) -> MakeDataset:
+    """Make a data set of images with objects of these classes."""
+    noise = load_coco(annotations, annotations.parent, name="noise")
+
+    def make(classes: list[list[int]]) -> DetectionDataset:
+        return replace(
+            noise,
+            files=np.zeros(len(classes), "S1"),
+            labels=np.array([label for image in classes for label in image], np.int32),
+            offsets=np.cumsum([0] + [len(image) for image in classes]),
+        )
+
+    return make
 
 
 def samplers(seed: int) -> list[Sampler]:
@@ -63,30 +78,29 @@ def test_nothing_to_sample_from_is_refused() -> None:
         ShuffledSampler(0, seed=0)
 
 
-def test_repeat_factors_by_hand() -> None:
+def test_repeat_factors_by_hand(with_classes: MakeDataset) -> None:
     # class 0 in 4 of 5 images, class 1 in 1 of 5
-    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])
-    assert repeat_factors(labels, offsets, threshold=0.8, sqrt=False).tolist() == [1, 4, 1, 1, 1]
-    assert repeat_factors(labels, offsets, threshold=0.8, sqrt=True).tolist() == [1, 2, 1, 1, 1]
-    assert repeat_factors(labels, offsets, threshold=0.0, sqrt=True).tolist() == [1] * 5
+    dataset = with_classes([[0, 0], [0, 1], [0], [], [0]])
+    assert repeat_factors(dataset, threshold=0.8, sqrt=False).tolist() == [1, 4, 1, 1, 1]
+    assert repeat_factors(dataset, threshold=0.8, sqrt=True).tolist() == [1, 2, 1, 1, 1]
+    assert repeat_factors(dataset, threshold=0.0, sqrt=True).tolist() == [1] * 5
 
 
-def test_class_aware_weights_by_hand() -> None:
-    labels, offsets = packed([[0, 0], [0, 1], [0], [], [0]])
-    assert class_aware_weights(labels, offsets).tolist() == [0.25, 1.25, 0.25, 0, 0.25]
+def test_class_aware_weights_by_hand(with_classes: MakeDataset) -> None:
+    dataset = with_classes([[0, 0], [0, 1], [0], [], [0]])
+    assert class_aware_weights(dataset).tolist() == [0.25, 1.25, 0.25, 0, 0.25]
 
 
-def test_repeat_factors_equal_the_reference(shared: Path) -> None:
+def test_repeat_factors_equal_the_reference(shared: Path, with_classes: MakeDataset) -> None:
     golden = json.loads((shared / "golden" / "repeat_factors.json").read_text())
-    factors = repeat_factors(
-        *packed(golden["annotations"]), threshold=golden["repeat_thresh"], sqrt=True
-    )
+    dataset = with_classes(golden["annotations"])
+    factors = repeat_factors(dataset, threshold=golden["repeat_thresh"], sqrt=True)
     assert torch.allclose(factors, torch.tensor(golden["repeat_factors"]), rtol=1e-6)
 
 
-def test_class_aware_weights_equal_the_reference(shared: Path) -> None:
+def test_class_aware_weights_equal_the_reference(shared: Path, with_classes: MakeDataset) -> None:
     golden = json.loads((shared / "golden" / "class_aware_weights.json").read_text())
-    weights = class_aware_weights(*packed(golden["annotations"]))
+    weights = class_aware_weights(with_classes(golden["annotations"]))
     assert torch.allclose(weights, torch.tensor(golden["weights"]), rtol=1e-6)
 
 

@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
+from centernet2.data.dataset import DetectionDataset
 from centernet2.structures import IntArray
 
 
@@ -106,44 +106,35 @@ class MixtureSampler(Sampler):
         return indices
 
 
-def repeat_factors(
-    labels: npt.NDArray[np.int32], offsets: IntArray, *, threshold: float, sqrt: bool
-) -> Tensor:  # [I]
+def repeat_factors(dataset: DetectionDataset, *, threshold: float, sqrt: bool) -> Tensor:  # [I]
     """Compute how often to repeat each image, so that rare classes appear more often.
 
     A class in a share f of the images has the factor max(1, threshold / f), or its square root. An
     image has the largest factor of its classes.
     """
-    image, label, images_with = _classes_of_images(labels, offsets)
-    factor = threshold * (len(offsets) - 1) / images_with[label]
-    factors = np.ones(len(offsets) - 1)
+    image, label, images_with = _classes_of_images(dataset)
+    factor = threshold * len(dataset) / images_with[label]
+    factors = np.ones(len(dataset))
     np.maximum.at(factors, image, np.sqrt(factor) if sqrt else factor)
     return torch.from_numpy(factors).float()
 
 
-def class_aware_weights(labels: npt.NDArray[np.int32], offsets: IntArray) -> Tensor:  # [I]
+def class_aware_weights(dataset: DetectionDataset) -> Tensor:  # [I]
     """Compute weights of images with which every class is drawn equally often.
 
     The weight is the sum of 1 / (number of images with the class) over the classes of an image.
     """
-    image, label, images_with = _classes_of_images(labels, offsets)
-    return torch.from_numpy(
-        np.bincount(image, 1.0 / images_with[label], minlength=len(offsets) - 1)
-    ).float()
+    image, label, images_with = _classes_of_images(dataset)
+    weights = np.bincount(image, 1.0 / images_with[label], minlength=len(dataset))
+    return torch.from_numpy(weights).float()
 
 
-def images_per_class(
-    labels: npt.NDArray[np.int32], offsets: IntArray, num_classes: int
-) -> Tensor:  # [C]
+def images_per_class(dataset: DetectionDataset) -> Tensor:  # [C]
     """Count the images in which each class appears."""
-    images_with = _classes_of_images(labels, offsets)[2]
-    return torch.from_numpy(np.pad(images_with, (0, num_classes - len(images_with))))
+    return torch.from_numpy(_classes_of_images(dataset)[2])
 
 
-def _classes_of_images(
-    labels: npt.NDArray[np.int32], offsets: IntArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Unique pairs of (image, class), and the number of images of each class."""
-    image_of_box = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    image, label = np.unique(np.stack([image_of_box, labels]), axis=1)
-    return image, label, np.bincount(label)
+def _classes_of_images(dataset: DetectionDataset) -> tuple[IntArray, IntArray, IntArray]:
+    """Unique pairs of (image, class), and the number of images of each of the C classes."""
+    image, label = np.unique(np.stack([dataset.image_of_box, dataset.labels]), axis=1)
+    return image, label, np.bincount(label, minlength=len(dataset.class_names))

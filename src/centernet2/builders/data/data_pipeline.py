@@ -151,13 +151,10 @@ def _sampler_of_all(config: Config, dataset: DetectionDataset, seed: int) -> Sam
         return ShuffledSampler(len(dataset), seed=seed)
     if kind == "RepeatFactorTrainingSampler":
         factors = repeat_factors(
-            dataset.labels,
-            dataset.offsets,
-            threshold=options.repeat_threshold,
-            sqrt=options.repeat_sqrt,
+            dataset, threshold=options.repeat_threshold, sqrt=options.repeat_sqrt
         )
         return RepeatFactorSampler(factors, seed=seed)
-    return WeightedSampler(class_aware_weights(dataset.labels, dataset.offsets), seed=seed)
+    return WeightedSampler(class_aware_weights(dataset), seed=seed)
 
 
 def build_train_batches(

@@ -19,8 +19,7 @@ def image_counts_of_data(config: Config, dataset: DetectionDataset) -> Tensor:  
     The file's classes are matched by name; if they have none, by category id.
     """
     if (path := _file_of(config)) is None:
-        names = dataset.class_names
-        return images_per_class(dataset.labels, dataset.offsets, len(names))
+        return images_per_class(dataset)
     records = _read(path)
     has_names = all("name" in each for each in records)
     wanted = dataset.class_names if has_names else dataset.category_ids
