@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hotcoco import COCO, COCOeval
+from hotcoco import COCOeval
 
-from centernet2.evaluation.coco_metrics import detection_limit
+from centernet2.evaluation.coco_metrics import detection_limit, evaluator_of
 from centernet2.evaluation.curves import (
     Curve,
     OperatingPoint,
@@ -25,13 +25,7 @@ from centernet2.evaluation.examples import (
     find_examples,
     nearest_objects,
 )
-from centernet2.evaluation.ground_truth import (
-    GroundTruth,
-    as_coco,
-    is_federated,
-    load_detections,
-    select_all,
-)
+from centernet2.evaluation.ground_truth import GroundTruth, as_coco, load_detections
 from centernet2.evaluation.matching import Matches, match_detections
 from centernet2.evaluation.stage_metrics import (
     BINS,
@@ -69,6 +63,7 @@ def analyze(
         stages: the record of the detector's stages of each image, in the same order, if known.
     """
     ground_truth = as_coco(truth)
+    evaluator = evaluator_of(truth, ground_truth, load_detections(ground_truth, results))
     limit = detection_limit(truth)
     matches = match_detections(truth, results)
     curves = class_curves(matches, len(truth.class_names))
@@ -85,8 +80,8 @@ def analyze(
             _class_record(name, curve, metrics)
             for name, curve in zip(truth.class_names, curves, strict=True)
         ],
-        "confusion": _confusion(truth, ground_truth, results, threshold, limit),
-        "errors": _errors(truth, ground_truth, results, limit),
+        "confusion": _confusion(truth.class_names, evaluator, threshold, limit),
+        "errors": _errors(evaluator, limit),
         "first_stage": proposal_recall(stages) if stages and objects else None,
         "calibration": _calibration(matches, nearest, stages),
         "examples": find_examples(truth, results, matches, nearest, threshold),
@@ -120,25 +115,18 @@ def _class_record(name: str, curve: Curve, metrics: Mapping[str, float]) -> dict
 
 
 def _confusion(
-    truth: GroundTruth, ground_truth: COCO, results: FloatArray, threshold: float, limit: int
+    names: Sequence[str], evaluator: COCOeval, threshold: float, limit: int
 ) -> dict[str, Any]:
     """Count objects by class (rows) and detected class (columns), background last."""
-    evaluator = COCOeval(ground_truth, load_detections(ground_truth, results), "bbox")
-    select_all(evaluator, truth)
     counted = evaluator.confusion_matrix(iou_thr=0.5, max_det=limit, min_score=threshold)
-    order = [counted["cat_ids"].index(label + 1) for label in range(len(truth.class_names))]
+    order = [counted["cat_ids"].index(label + 1) for label in range(len(names))]
     order.append(counted["num_cats"])
     matrix = np.asarray(counted["matrix"])[np.ix_(order, order)].astype(np.int64)
-    return {"threshold": threshold, "classes": [*truth.class_names], "matrix": matrix.tolist()}
+    return {"threshold": threshold, "classes": [*names], "matrix": matrix.tolist()}
 
 
-def _errors(
-    truth: GroundTruth, ground_truth: COCO, results: FloatArray, limit: int
-) -> list[dict[str, Any]]:
+def _errors(evaluator: COCOeval, limit: int) -> list[dict[str, Any]]:
     """Count each kind of error, and compute by how much AP50 would rise without it."""
-    detections = load_detections(ground_truth, results)
-    evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=is_federated(truth))
-    select_all(evaluator, truth)
     evaluator.params.max_dets = [limit]
     evaluator.evaluate()
     errors = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)

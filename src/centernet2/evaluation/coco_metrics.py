@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hotcoco import COCOeval
+from hotcoco import COCO, COCOeval
 
 from centernet2.evaluation.ground_truth import (
     GroundTruth,
     as_coco,
     is_federated,
     load_detections,
-    select_all,
 )
 from centernet2.structures import FloatArray, RunLengths
 
@@ -28,6 +27,19 @@ MAX_DETECTIONS_LVIS = 300
 def detection_limit(truth: GroundTruth) -> int:
     """The number of detections per image that count in AP."""
     return MAX_DETECTIONS_LVIS if is_federated(truth) else MAX_DETECTIONS
+
+
+def evaluator_of(
+    truth: GroundTruth, ground_truth: COCO, detections: COCO, kind: str = "bbox"
+) -> COCOeval:
+    """Return the evaluator of boxes or masks in all images and classes, in their order."""
+    federated = is_federated(truth)
+    if federated:  # the limit is one over all classes
+        detections = detections.cap_detections_per_image(detection_limit(truth))
+    evaluator = COCOeval(ground_truth, detections, kind, lvis_style=federated)
+    evaluator.params.img_ids = list(range(1, len(truth) + 1))
+    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
+    return evaluator
 
 
 def coco_metrics(
@@ -61,9 +73,7 @@ def coco_metrics(
         loaded["segm"] = (ground_truth, ground_truth.load_res(_mask_records(results, masks)))
     metrics: dict[str, float] = {}
     for kind, (objects, detections) in loaded.items():
-        if federated:
-            detections = detections.cap_detections_per_image(MAX_DETECTIONS_LVIS)
-        evaluator = COCOeval(objects, detections, kind, lvis_style=federated)
+        evaluator = evaluator_of(truth, objects, detections, kind)
         of_kind = _metrics_of_kind(truth, evaluator, counts)
         metrics |= {f"{kind}/{name}": value for name, value in of_kind.items()}
     return metrics
@@ -73,7 +83,6 @@ def _metrics_of_kind(
     truth: GroundTruth, evaluator: COCOeval, counts: list[int]
 ) -> dict[str, float]:
     """Compute the metrics of boxes or masks; `counts` are the detections per image of AR."""
-    select_all(evaluator, truth)
     evaluator.params.max_dets = counts
     evaluator.evaluate()
     evaluator.accumulate()

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from hotcoco import COCO, COCOeval
+from hotcoco import COCO
 from numpy.typing import NDArray
 from typing_extensions import Self
 
@@ -170,12 +170,6 @@ def load_detections(ground_truth: COCO, results: FloatArray) -> COCO:
     numbered = results.copy()
     numbered[:, [0, 6]] += 1
     return ground_truth.load_res(numbered)
-
-
-def select_all(evaluator: COCOeval, truth: GroundTruth) -> None:
-    """Evaluate all images and classes, in their order."""
-    evaluator.params.img_ids = list(range(1, len(truth) + 1))
-    evaluator.params.cat_ids = list(range(1, len(truth.class_names) + 1))
 
 
 def is_federated(truth: GroundTruth) -> bool:

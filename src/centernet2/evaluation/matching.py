@@ -8,14 +8,8 @@ import numpy as np
 from hotcoco import COCOeval
 from numpy.typing import NDArray
 
-from centernet2.evaluation.coco_metrics import detection_limit
-from centernet2.evaluation.ground_truth import (
-    GroundTruth,
-    as_coco,
-    is_federated,
-    load_detections,
-    select_all,
-)
+from centernet2.evaluation.coco_metrics import detection_limit, evaluator_of
+from centernet2.evaluation.ground_truth import GroundTruth, as_coco, load_detections
 from centernet2.ops.box_arrays import xywh_to_xyxy
 from centernet2.structures import BoolArray, FloatArray, IntArray
 
@@ -92,15 +86,10 @@ def match_detections(
 
 
 def _evaluate(truth: GroundTruth, results: FloatArray, iou_thresholds: Sequence[float]) -> COCOeval:
-    federated, limit = is_federated(truth), detection_limit(truth)
     ground_truth = as_coco(truth)
-    detections = load_detections(ground_truth, results)
-    if federated:  # the limit is one over all classes
-        detections = detections.cap_detections_per_image(limit)
-    evaluator = COCOeval(ground_truth, detections, "bbox", lvis_style=federated)
-    select_all(evaluator, truth)
+    evaluator = evaluator_of(truth, ground_truth, load_detections(ground_truth, results))
     parameters = evaluator.params
-    parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [limit]
+    parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [detection_limit(truth)]
     parameters.area_rng, parameters.area_rng_lbl = [ALL_AREAS], ["all"]
     evaluator.evaluate()
     return evaluator
