@@ -32,7 +32,7 @@ def card(weights: WeightsArgument, *, output: PathArgument | None = None) -> lis
     source = Path(weights)
     folder = Path(output) if output else source if source.is_dir() else source.parent
     writable_folder(folder, "--output", command="card", files=CARD_FILES.values())
-    content = card_of(source)
+    content = card_of(weights)
     folder.mkdir(parents=True, exist_ok=True)
     for language, name in CARD_FILES.items():
         write_atomic(folder / name, card_markdown(content, language, tolerance=TOLERANCE))

@@ -73,12 +73,12 @@ def threshold(
     """
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
+    from centernet2.builders.detector.initial_weights import find_checkpoint
     from centernet2.builders.detector.loading import config_of
     from centernet2.checkpoint import load_checkpoint, save_checkpoint
-    from centernet2.checkpoint.checkpoint import find_in_run
 
     _require_one_goal(precision, recall)
-    weights = find_in_run(Path(weights))
+    weights = find_checkpoint(weights)
     target = _checkpoint_file(Path(output or weights))
     checkpoint = load_checkpoint(weights)
     if output is not None:

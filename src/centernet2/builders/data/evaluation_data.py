@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
+from centernet2.builders.detector.initial_weights import find_checkpoint
 from centernet2.builders.detector.loading import StrPath, config_of
 from centernet2.builders.evaluation.stored_results import holds_results
 from centernet2.checkpoint import load_checkpoint
@@ -96,7 +97,7 @@ def config_of_source(source: StrPath) -> Config | None:
         return load_config(zoo_model(str(source)).config)
     if holds_results(source):
         return config_of_results(source)
-    return config_of(load_checkpoint(Path(source)).info)
+    return config_of(load_checkpoint(find_checkpoint(source)).info)
 
 
 def config_of_results(source: StrPath) -> Config | None:

@@ -8,6 +8,7 @@ from typing import Any
 from centernet2.builders.detector.network import network_of
 from centernet2.builders.detector.packaged_weights import PACKAGES, packaged_file, read_packaged
 from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
+from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import Config
 from centernet2.models.backbones import BACKBONES, pixel_statistics
 from centernet2.zoo import DETECTRON2, cached_file, is_address
@@ -27,6 +28,21 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
             "no weights are given; name a file or zoo:NAME with --weights or as MODEL.WEIGHTS"
         )
     return cached_file(text) if is_address(text) else Path(text)
+
+
+def find_checkpoint(source: str | os.PathLike[str]) -> Path:
+    """Return the file of one of our checkpoints, or that in the folder of a training run.
+
+    Raises:
+        WeightsError: the source is an address of published weights, which are no checkpoint.
+    """
+    text = os.fspath(source)
+    if is_address(text):
+        raise WeightsError(
+            f"{text} names published weights, but a checkpoint of centernet2 is needed; give its "
+            "file or the folder of its training run"
+        )
+    return find_in_run(Path(text))
 
 
 def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str | None:

@@ -4,14 +4,17 @@ import logging
 import os
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from centernet2.arguments import checked
 from centernet2.builders.detector.image_counts import image_counts_of_file
-from centernet2.builders.detector.initial_weights import fit_to_weights, read_initial_weights
+from centernet2.builders.detector.initial_weights import (
+    find_checkpoint,
+    fit_to_weights,
+    read_initial_weights,
+)
 from centernet2.builders.detector.network import build_detector
 from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.filling import LoadReport, load_state, load_weights
@@ -67,7 +70,7 @@ def load_model(
     """
     if str(weights).startswith(ZOO_PREFIX):
         return _load_published(zoo_model(str(weights)), overrides, device)
-    checkpoint = load_checkpoint(Path(weights))
+    checkpoint = load_checkpoint(find_checkpoint(weights))
     config = config_of(checkpoint.info).override(overrides)
     model = build_detector(config)
     source = f"trained with {checkpoint.info.config_name}"

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from centernet2.builders.detector.initial_weights import find_checkpoint
+from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import load_checkpoint
-from centernet2.checkpoint.checkpoint import digest_of, find_in_run
+from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.files import finite_or_none
 from centernet2.outputs import json_mark
 from centernet2.report.model_card import find_record
@@ -29,13 +31,13 @@ NEEDED = {  # what a card holds, to train again
 }
 
 
-def card_of(weights: Path) -> dict[str, Any]:
+def card_of(weights: StrPath) -> dict[str, Any]:
     """Return the card of a checkpoint as what JSON holds.
 
     Raises:
         ValueError: the checkpoint does not say how it was trained.
     """
-    path = find_in_run(weights)
+    path = find_checkpoint(weights)
     checkpoint = load_checkpoint(path)
     if not checkpoint.origin:
         raise ValueError(
