@@ -3,20 +3,33 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from centernet2 import outputs
 from centernet2.files import write_json
+from centernet2.jobs.predict import predict
 from centernet2.outputs import (
     is_made_by,
     json_mark,
     mark_of,
+    only_run_in,
     require_replaceable,
     writable_file,
     writable_folder,
 )
+
+HOLD = """
+import sys
+from pathlib import Path
+from centernet2.outputs import only_run_in
+with only_run_in(Path(sys.argv[1]), "prediction", "--output"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_unwritable_outputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,3 +111,27 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(ValueError, match="no regular file"):
             writable_file(path, command="compare")
+
+
+def test_folder_is_held_by_one_run_until_its_process_ends(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "run"
+    with only_run_in(output, "prediction", "--output"):
+        assert [path.name for path in output.iterdir()] == [".prediction.lock"]
+    assert not output.parent.exists()  # still empty
+    (tmp_path / "a.jpg").touch()
+    words = [sys.executable, "-c", HOLD, str(output)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        refusal = (
+            rf"another prediction run \(process {other.pid}\) is writing .*run; wait until it has "
+            "ended, or give another --output"
+        )
+        with pytest.raises(ValueError, match=refusal):
+            predict(tmp_path / "a.jpg", weights="model.pth", output=output)
+        with only_run_in(output, "training", "--output-dir"):
+            pass
+        other.kill()
+    assert (output / ".prediction.lock").exists()
+    with only_run_in(output, "prediction", "--output"):
+        (output / "a.json").touch()
+    assert [path.name for path in output.iterdir()] == ["a.json"]

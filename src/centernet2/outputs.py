@@ -1,4 +1,4 @@
-"""Outputs of commands: where they can be written, and which files may be replaced or moved.
+"""Outputs of commands: where they can be written, by which process, and what may be replaced.
 
 A command replaces only files that it has made itself: never an input, never a file of other origin.
 Its files carry a mark in their first or last bytes. Lists and metrics, whose form other programs
@@ -7,10 +7,12 @@ expect, are known by how they begin.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TextIO
 
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
@@ -64,6 +66,51 @@ def writable_file(path: Path, option: str = "--output", *, command: str = "") ->
     _require_writable(path, path.parent, option)
     require_replaceable(path, command, option)
     return path
+
+
+@contextmanager
+def only_run_in(folder: Path, kind: str, option: str) -> Iterator[None]:
+    """Hold a folder for a run; raise ValueError if another process holds it for such a run.
+
+    The system ends the hold of a killed process. A folder that is still empty is removed again.
+
+    Args:
+        kind: of the run, which names the lock file.
+        option: names the folder.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{kind}.lock"
+    with path.open("a+", encoding="utf-8") as file:
+        if not _lock(file):
+            file.seek(0)
+            raise ValueError(
+                f"another {kind} run (process {file.read().strip()}) is writing {folder}; wait "
+                f"until it has ended, or give another {option}"
+            )
+        file.truncate(0)
+        print(os.getpid(), file=file, flush=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a folder has files, or Windows keeps the open one
+                path.unlink()
+                for each in made:
+                    each.rmdir()
+
+
+def _lock(file: TextIO) -> bool:
+    """Lock a file for this process; return False if another one has locked it."""
+    try:
+        import fcntl
+
+        # not flock: workers of the data loader would inherit it, and outlive a killed process
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    return True
 
 
 def _require_writable(path: Path, folder: Path, option: str) -> None:

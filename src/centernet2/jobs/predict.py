@@ -24,6 +24,7 @@ from centernet2.jobs import (
     WeightsArgument,
 )
 from centernet2.option_groups import DETECTIONS
+from centernet2.outputs import only_run_in
 from centernet2.ranges import above, at_least
 from centernet2.usage import KEY
 
@@ -99,11 +100,12 @@ def predict(
     options |= {"tiling": _tiling(tile, overlap), "threads": detection.threads}
     options |= {"abstain": detection.abstain}
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
-    if detection.engine is not None:
-        from centernet2.builders.prediction.cluster_prediction import predict_on_cluster
+    with only_run_in(plan.folder, "prediction", "--output"):
+        if detection.engine is not None:
+            from centernet2.builders.prediction.cluster_prediction import predict_on_cluster
 
-        return predict_on_cluster(weights, options, plan)
-    return run_prediction(load_predictor(weights, **options), plan)
+            return predict_on_cluster(weights, options, plan)
+        return run_prediction(load_predictor(weights, **options), plan)
 
 
 def _tiling(tile: int | None, overlap: float | None) -> "Tiling | None":

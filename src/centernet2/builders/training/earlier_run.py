@@ -1,15 +1,11 @@
-"""Other training runs in an output folder: earlier ones are moved, and one at a time writes."""
+"""Earlier training runs in an output folder: which files are theirs, and where they are moved."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-from centernet2 import distributed
 from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import COMMAND_FILE, PLAN_FILE, REPORT_FOLDER
-from centernet2.config import ConfigError
 from centernet2.outputs import move_to_earlier
 
 # what a run writes, besides its checkpoints
@@ -19,43 +15,7 @@ NAMES = (
 )  # fmt: skip
 CHECKPOINTS = ("model_*.pth", "model_*.pth.old")
 OF_A_FOLDER = ("--data", "--weights", "MODEL.WEIGHTS")  # inputs whose files are in a folder
-LOCK_FILE = ".training.lock"  # held by the run that writes the folder
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def only_run_in(output: Path) -> Iterator[None]:
-    """Hold the output folder; raise ConfigError if another run holds it.
-
-    The system ends the hold of a killed process.
-    """
-    with distributed.failing_together():
-        held = _hold(output) if distributed.is_main_process() else None
-    try:
-        yield
-    finally:
-        if held is not None:
-            (output / LOCK_FILE).unlink(missing_ok=True)
-            held.close()
-
-
-def _hold(output: Path) -> BinaryIO:
-    output.mkdir(parents=True, exist_ok=True)
-    file = (output / LOCK_FILE).open("ab")
-    try:
-        import fcntl
-
-        # not flock: workers of the data loader would inherit it, and outlive a killed process
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        file.close()
-        raise ConfigError(
-            f"another training run is writing {output}; wait until it has ended, or give another "
-            "--output-dir"
-        ) from error
-    except (ImportError, OSError):  # Windows, or a file system without locks
-        pass
-    return file
 
 
 def require_movable(output: Path, inputs: Mapping[str, StrPath | None]) -> None:

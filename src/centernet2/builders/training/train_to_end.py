@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
 from centernet2 import distributed
 from centernet2.builders.evaluation.evaluator import evaluate_predictions
-from centernet2.builders.training.earlier_run import only_run_in
 from centernet2.builders.training.train_command import REPORT_FOLDER
 from centernet2.builders.training.training_run import TrainingRun
 from centernet2.checkpoint.checkpoint import FINAL_FILE
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
+from centernet2.outputs import only_run_in
 from centernet2.threads import ThreadsByLoad
 from centernet2.training.callbacks import (
     EXPECTED_ERRORS,
@@ -33,7 +34,10 @@ def run_to_end(run: TrainingRun) -> dict[str, float]:
     for line in run.plan():
         logger.info("%s", line)
     run.try_evaluation()
-    with only_run_in(run.state.output):
+    with ExitStack() as stack:
+        with distributed.failing_together():
+            if distributed.is_main_process():
+                stack.enter_context(only_run_in(run.state.output, "training", "--output-dir"))
         run.prepare_folder()
         metrics = _finish(run, _train(run))
         if run.command.reasons and metrics:
