@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from centernet2 import distributed
-from centernet2.builders.data.data_statistics import DataStatistics, data_statistics
+from centernet2.builders.data.data_statistics import (
+    DataStatistics,
+    data_statistics,
+    sided_classes,
+)
 from centernet2.builders.detector.initial_weights import PACKAGES
 from centernet2.builders.detector.loading import config_of
 from centernet2.builders.training import automatic_plan, step_probe
@@ -302,6 +306,7 @@ def test_statistics_weigh_classes_equally(tmp_path: Path) -> None:
     (("arrow_left", "arrow_up"), "none"),
     (("turnRight", "turn"), "none"),
     (tuple("01234"), "none"),
+    (("左转", "右转"), "none"),
     (("1", "2", "copyright"), "horizontal"),  # numbers of anything
 ])  # fmt: skip
 def test_images_that_mean_something_else_mirrored_are_not_flipped(
@@ -314,3 +319,22 @@ def test_images_that_mean_something_else_mirrored_are_not_flipped(
     )
     given = {"INPUT.RANDOM_FLIP": "vertical"}
     assert plan(tmp_path / "data", **given).config["INPUT.RANDOM_FLIP"] == "vertical"
+
+
+@pytest.mark.parametrize(
+    ("names", "sided"),
+    [
+        (("左转", "右转", "直行"), ("左转", "右转")),
+        (("Pfeil links", "Pfeil rechts"), ("Pfeil links", "Pfeil rechts")),
+        (("rechter Schuh", "Hut", "linker Schuh"), ("rechter Schuh", "linker Schuh")),
+        (("main gauche", "main droite"), ("main gauche", "main droite")),
+        (("pied droit", "pied gauche"), ("pied droit", "pied gauche")),
+        (("FLECHA_IZQUIERDA", "flecha_derecha"), ("FLECHA_IZQUIERDA", "flecha_derecha")),
+        (("лев", "links", "leftover", "all rights"), ()),  # the first one is a lion
+        (("左轮手枪", "座右铭"), ()),  # a revolver and a motto
+    ],
+)
+def test_sides_of_other_languages_are_known_by_their_opposites(
+    names: tuple[str, ...], sided: tuple[str, ...]
+) -> None:
+    assert sided_classes(names) == sided

@@ -12,7 +12,12 @@ from centernet2.spelling import counted
 SMALL_SHARE = 0.1  # of the objects
 TYPICAL, LARGE = 50, 95  # percentiles
 LEAST_CHARACTERS = 5  # classes of one character; fewer may be numbers or kinds of anything
-SIDES = {"left", "right"}
+SIDES = (  # without the endings, which differ; each name counts only beside its opposite
+    ("left", "right"), ("左", "右"), ("왼", "오른"), ("лев", "прав"), ("link", "recht"),
+    ("gauche", "droit"), ("gauche", "droite"), ("izquierd", "derech"), ("esquerd", "direit"),
+    ("sinistr", "destr"),
+)  # fmt: skip
+ENGLISH = {"left", "right"}  # words that count alone
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,19 @@ def data_statistics(dataset: DetectionDataset) -> DataStatistics:
 def sided_classes(names: Sequence[str]) -> tuple[str, ...]:
     """Return the classes that a mirrored image shows wrong: left and right, digits and letters."""
     characters = [name for name in names if re.fullmatch("[0-9A-Za-z]", name)]
+    known = {name.lower() for name in names}
     return (
         *(characters if len(characters) >= LEAST_CHARACTERS else ()),
-        *(name for name in names if SIDES & {word.lower() for word in _words(name)}),
+        *(name for name in names if ENGLISH & _words(name) or known & _opposites(name.lower())),
     )
 
 
-def _words(name: str) -> list[str]:
-    """Split a name such as turnLeft or ARROW_LEFT into words."""
-    return re.findall("[A-Z]?[a-z]+|[A-Z]+", name)
+def _opposites(name: str) -> set[str]:
+    """Return what the other side of a name could be called: of 左转 it is 右转."""
+    both = [*SIDES, *(pair[::-1] for pair in SIDES)]
+    return {name.replace(side, other) for side, other in both if side in name}
+
+
+def _words(name: str) -> set[str]:
+    """Split a name such as turnLeft or ARROW_LEFT into words, in lower case."""
+    return {word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)}
