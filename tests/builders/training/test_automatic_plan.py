@@ -221,7 +221,7 @@ def test_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_batch_on_a_cpu_fits_into_its_free_memory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, batch: int
 ) -> None:
-    resident = iter([500, 600])  # a step of one image takes 100
+    resident = iter([500, 700])  # a step of two images takes 200
     monkeypatch.setattr(step_probe, "_resident", lambda: next(resident))
     monkeypatch.setattr(
         step_probe.psutil, "virtual_memory", lambda: SimpleNamespace(available=free)

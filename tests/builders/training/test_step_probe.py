@@ -1,4 +1,4 @@
-"""The batch that fits is found by processes that compute alone, and then agree."""
+"""The batch that fits, which processes find alone before they agree."""
 
 import os
 from datetime import timedelta
@@ -47,3 +47,13 @@ def test_process_without_memory_keeps_no_other_waiting(tmp_path: Path) -> None:
     write_blocks(tmp_path / "data")
     mp.spawn(work, args=(str(tmp_path),), nprocs=2)
     assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)] == [[False, True]] * 2
+
+
+def test_memory_is_measured_where_the_map_of_an_image_is_one_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_probe, "PROBED_STEPS", 1)
+    small = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "MODEL.TIMM.PRETRAINED", "False"]
+    config = load_config("CenterNet2_Lite_N", [*small, "SOLVER.IMS_PER_BATCH", "2"])
+    dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    assert step_probe.largest_batch(config, dataset, CPU) == 2

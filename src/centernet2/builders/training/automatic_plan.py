@@ -22,6 +22,7 @@ from centernet2.builders.detector.initial_weights import (
 )
 from centernet2.builders.detector.loading import StrPath, config_of, device_for, set_num_classes
 from centernet2.builders.detector.packaged_weights import packaged_file
+from centernet2.builders.training.batch_statistics import LEAST_BATCH
 from centernet2.builders.training.plan import TrainingSets, count_in_iterations, find_training_data
 from centernet2.builders.training.step_probe import largest_batch, measure_step
 from centernet2.builders.training.train_command import TrainCommand
@@ -62,7 +63,6 @@ OBJECT_SIDE = 28  # pixels that nine of ten objects exceed, if images of these s
 SIZE = "image size"  # how its line begins
 SCALES = (0.8, 0.9, 1.0, 1.1, 1.2)  # of training images
 CPU_BATCH, ACCELERATOR_BATCH = 4, 32
-LEAST_BATCH = 2  # one image has no batch statistics where its map is a single cell
 BATCHES_PER_EPOCH = 4  # at least
 RATE, RATE_BATCH = 0.001, 4  # learning rate of AdamW for a batch size
 LEAST_ITERATIONS = 2000  # of the schedule, however few the images are

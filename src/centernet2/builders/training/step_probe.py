@@ -11,6 +11,7 @@ import torch
 from centernet2 import distributed
 from centernet2.builders.data.data_pipeline import build_train_batches
 from centernet2.builders.detector.network import build_detector
+from centernet2.builders.training.batch_statistics import LEAST_BATCH, explain_single_values
 from centernet2.builders.training.parallel import prepare_for_training
 from centernet2.builders.training.plan import fit_to_data
 from centernet2.builders.training.solver import choose_precision
@@ -40,6 +41,7 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
     return max(distributed.gather_objects(_measure_own_step(config, dataset, device)))
 
 
+@explain_single_values()
 def _measure_own_step(
     config: Config, dataset: DetectionDataset, device: torch.device, *, alone: bool = False
 ) -> float:
@@ -104,16 +106,17 @@ def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.d
 
 
 def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
-    """Return how many images a step can have, by the memory that a step of one takes.
+    """Return how many images a step can have, by the memory that the smallest step takes.
 
     A larger step is not tried: the system may end the process.
     """
     device = torch.device("cpu")
-    one = {"SOLVER.IMS_PER_BATCH": distributed.world_size(), "SOLVER.ACCUMULATION_STEPS": 1}
+    batch = LEAST_BATCH * distributed.world_size()
+    small = {"SOLVER.IMS_PER_BATCH": batch, "SOLVER.ACCUMULATION_STEPS": 1}
     keep_freed_memory(device)  # what is free already is returned, and the step keeps its own
     free, before = psutil.virtual_memory().available, _resident()
-    measure_step(config.replace(one | {"SOLVER.KEEP_FREED_MEMORY": True}), dataset, device)
-    images = int(MEMORY_SHARE * free / max(1, _resident() - before))
+    measure_step(config.replace(small | {"SOLVER.KEEP_FREED_MEMORY": True}), dataset, device)
+    images = int(MEMORY_SHARE * free * LEAST_BATCH / max(1, _resident() - before))
     return min(distributed.gather_objects(images))
 
 

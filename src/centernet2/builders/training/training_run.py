@@ -15,6 +15,7 @@ from centernet2 import distributed
 from centernet2.builders.data.data_pipeline import build_train_batches
 from centernet2.builders.detector.network import build_augmented
 from centernet2.builders.evaluation.evaluator import evaluate_dataset
+from centernet2.builders.training.batch_statistics import explain_single_values
 from centernet2.builders.training.earlier_run import set_aside_earlier_run
 from centernet2.builders.training.plan import describe_plan
 from centernet2.builders.training.solver import build_clip
@@ -115,6 +116,7 @@ class TrainingRun:
             count=self.config.run.pictures,
         )
 
+    @explain_single_values()
     def loop(
         self, batches: Iterator[Batch], callbacks: Sequence[Callback], *, max_iteration: int
     ) -> None:
