@@ -25,17 +25,14 @@ def test_seed_of_the_previous_run_is_kept(stated: list[str], seed: int) -> None:
     assert fit_to_previous(load_config(NAME, stated), previous).run.seed == seed
 
 
-@pytest.mark.parametrize(
-    ("use", "address"),
-    [
-        (card, "zoo:CenterNet2_R50_1x"),
-        (card, "detectron2://R-50.pkl"),
-        (threshold, "zoo:CenterNet2_R50_1x"),
-        (reproduce, "zoo:CenterNet2_R50_1x"),
-        (load_model, "detectron2://R-50.pkl"),
-        (config_of_source, "detectron2://R-50.pkl"),
-    ],
-)
+@pytest.mark.parametrize(("use", "address"), [
+    (card, "zoo:CenterNet2_R50_1x"),
+    (card, "detectron2://R-50.pkl"),
+    (threshold, "zoo:CenterNet2_R50_1x"),
+    (reproduce, "zoo:CenterNet2_R50_1x"),
+    (load_model, "detectron2://R-50.pkl"),
+    (config_of_source, "detectron2://R-50.pkl"),
+])  # fmt: skip
 def test_addresses_of_published_weights_are_no_checkpoints(
     use: Callable[[str], Any], address: str
 ) -> None:

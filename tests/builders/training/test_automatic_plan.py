@@ -321,19 +321,16 @@ def test_images_that_mean_something_else_mirrored_are_not_flipped(
     assert plan(tmp_path / "data", **given).config["INPUT.RANDOM_FLIP"] == "vertical"
 
 
-@pytest.mark.parametrize(
-    ("names", "sided"),
-    [
-        (("左转", "右转", "直行"), ("左转", "右转")),
-        (("Pfeil links", "Pfeil rechts"), ("Pfeil links", "Pfeil rechts")),
-        (("rechter Schuh", "Hut", "linker Schuh"), ("rechter Schuh", "linker Schuh")),
-        (("main gauche", "main droite"), ("main gauche", "main droite")),
-        (("pied droit", "pied gauche"), ("pied droit", "pied gauche")),
-        (("FLECHA_IZQUIERDA", "flecha_derecha"), ("FLECHA_IZQUIERDA", "flecha_derecha")),
-        (("лев", "links", "leftover", "all rights"), ()),  # the first one is a lion
-        (("左轮手枪", "座右铭"), ()),  # a revolver and a motto
-    ],
-)
+@pytest.mark.parametrize(("names", "sided"), [
+    (("左转", "右转", "直行"), ("左转", "右转")),
+    (("Pfeil links", "Pfeil rechts"), ("Pfeil links", "Pfeil rechts")),
+    (("rechter Schuh", "Hut", "linker Schuh"), ("rechter Schuh", "linker Schuh")),
+    (("main gauche", "main droite"), ("main gauche", "main droite")),
+    (("pied droit", "pied gauche"), ("pied droit", "pied gauche")),
+    (("FLECHA_IZQUIERDA", "flecha_derecha"), ("FLECHA_IZQUIERDA", "flecha_derecha")),
+    (("лев", "links", "leftover", "all rights"), ()),  # the first one is a lion
+    (("左轮手枪", "座右铭"), ()),  # a revolver and a motto
+])  # fmt: skip
 def test_sides_of_other_languages_are_known_by_their_opposites(
     names: tuple[str, ...], sided: tuple[str, ...]
 ) -> None:
