@@ -1,14 +1,17 @@
 """Find images and boxes that a file lists several times."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from centernet2.data.findings import FindingLog, ProblemExample
 from centernet2.data.readers.annotation_records import BoxColumns
 from centernet2.data.readers.image_records import ImageColumns
 from centernet2.structures import IntArray
 
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, with bits in no order (golden ratio)
 SEVERAL_IDS = "images listed twice with different objects"  # kind of problem
 
 
@@ -69,9 +72,25 @@ def _objects_of(boxes: BoxColumns, image: int) -> list[list[float]]:
 
 
 def repeated_boxes(boxes: BoxColumns, image: IntArray) -> list[int]:
-    """Rows of boxes that equal an earlier one of the same class and `image` [B]."""
-    columns = np.column_stack([image, boxes.labels, boxes.xywh])
-    order = np.lexsort(columns.T)  # stable: equal boxes keep their order
-    same = (columns[order[1:]] == columns[order[:-1]]).all(axis=1)
-    rows: list[int] = np.sort(order[1:][same]).tolist()
-    return rows
+    """Rows of boxes that equal an earlier one of the same class and `image` [B].
+
+    One number stands for each row, so that sorting needs little memory for millions of boxes.
+    """
+    columns = [image, boxes.labels, *boxes.xywh.T]
+    numbers = _mixed(columns)
+    order = numbers.argsort(kind="stable")  # equal boxes keep their order
+    candidates = np.flatnonzero(numbers[order[1:]] == numbers[order[:-1]])
+    rows, earlier = order[candidates + 1], order[candidates]
+    same = np.all([column[rows] == column[earlier] for column in columns], axis=0)
+    repeated: list[int] = np.sort(rows[same]).tolist()
+    return repeated
+
+
+def _mixed(columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    """Mix the numbers of 64 bits in each row to one, which is equal for equal rows."""
+    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+    for column in columns:
+        bits = np.ascontiguousarray(column + 0).view(np.uint64)  # -0.0 becomes 0.0
+        mixed = (mixed ^ bits) * MULTIPLIER
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
