@@ -102,15 +102,14 @@ GROUPS: dict[str, dict[str, Command]] = {
             show=printing.print_comparison,
         ),
         "threshold": Command(
-            "Calibrate the scores, choose a threshold per class, and store both in the checkpoint.",
+            "Calibrate scores, choose a threshold per class, store both in the checkpoint.",
             "runs/mine --data my_data --precision 0.9",
             show=printing.print_thresholds,
         ),
     },
     "Use": {
         "predict": Command(
-            "Detect objects in images, films and streams; write annotated images and "
-            "predictions.json.",
+            "Detect objects in images, films, streams; write pictures and predictions.json.",
             "photos film.mp4 --weights runs/mine --score-threshold 0.4",
             show=printing.print_skipped,
         ),
@@ -122,8 +121,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Deploy": {
         "export": Command(
-            "Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their "
-            "boxes out.",
+            "Export a detector to ONNX, OpenVINO or PyTorch: uint8 images in, boxes out.",
             "--weights runs/mine --output model.onnx --size 480x640",
             show=printing.print_export,
         ),
@@ -149,7 +147,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             show=printing.print_lines,
         ),
         "benchmark": Command(
-            "Measure a model: time per stage, images/s, memory, fraction of the machine's peak.",
+            "Measure a model: time per stage, images/s, memory, share of the machine's peak.",
             "--config-file CenterNet2_R50_1x --sizes 640x640 800x1216",
             show=printing.print_benchmark,
             first_by_name=True,

@@ -1,4 +1,4 @@
-"""The certificate of an exported file: how far it agrees with PyTorch, and where the two part."""
+"""The certificate of an exported file: its agreement with PyTorch, stage by stage."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +29,7 @@ CUT = 0.8  # share of the second image that is kept, so that its size differs fr
 
 
 def batches_of(images: Sequence[Tensor], options: GraphOptions) -> list[Tensor]:
-    """Make batches of three images, two of one image and one of two: [N, 3, H, W] each.
+    """Make a batch [N, 3, H, W] of each of three images; the last has two copies.
 
     Images, uint8 [3, H, W], are drawn where they are missing. The graph may fix batch and size.
     """
@@ -42,7 +42,7 @@ def batches_of(images: Sequence[Tensor], options: GraphOptions) -> list[Tensor]:
 
 
 def as_batch(image: Tensor, count: int, size: tuple[int, int] | None) -> Tensor:
-    """Make a batch [N, 3, H, W] of an image, each time shifted, at a size if there is one."""
+    """Make a batch [N, 3, H, W] of shifted copies of an image, at a size if given."""
     own = F.resize(image, list(size)) if size else image
     return torch.stack([own.roll(32 * k, dims=2) for k in range(count)])
 
@@ -101,7 +101,7 @@ def compare_stages(
 
 
 def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[Arrays]:
-    """Yield the boxes of each image after a stage with their best class; None: proposals."""
+    """Yield boxes and best classes of each image after a stage; None: proposals."""
     for i, count in enumerate(outputs["proposal_count"]):
         if number is None:
             boxes, scores = (outputs[f"proposal_{key}"][i, :count] for key in ("boxes", "scores"))

@@ -1,4 +1,4 @@
-"""Export a detector to a file, and compare it with PyTorch before the file appears."""
+"""Export a detector to a file, which is compared with PyTorch before it appears."""
 
 import json
 import logging
@@ -106,7 +106,7 @@ def export_detector(
     calibration: Iterable[Tensor] = (),
     check: Check = lambda path: {},
 ) -> dict[str, Any]:
-    """Export a detector to a file of a format of FORMATS, with its certificate beside it.
+    """Export a detector to a file in one of FORMATS, with its certificate beside it.
 
     Args:
         detector: in evaluation mode, not optimized.
@@ -183,7 +183,7 @@ def _compared(
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Copy an exported file and those beside it; if one cannot be written, none appears."""
+    """Copy an exported file and those beside it, all or none."""
     with ExitStack() as stack:  # the file, opened first, appears last: it has a certificate then
         for source, target in zip(_files_of(temporary), _files_of(path), strict=True):
             copy = stack.enter_context(open_atomic(target))
@@ -192,7 +192,7 @@ def _publish(temporary: Path, path: Path) -> None:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """Return an exported file, its parts, its certificate, and what `verify` compares with."""
+    """Return an exported file, its parts, its certificate and `verify`'s reference."""
     return [*reversed(parts_of(path)), certificate_path(path), reference_path(path)]
 
 
@@ -204,7 +204,7 @@ def _graph(detector: Detector, options: ExportOptions) -> DetectionGraph:
 def _translate(
     detector: Detector, graph: DetectionGraph, metadata: str, options: ExportOptions
 ) -> Any:
-    """Return the graph of a detector as a program or an ONNX model, in float32 or half precision.
+    """Return the graph as a program or an ONNX model, in float32 or half precision.
 
     OpenVINO keeps its weights in half precision when the file is written.
     """
@@ -265,7 +265,7 @@ def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
 
 
 def _rules(detector: Detector) -> dict[str, Any]:
-    """Return the options by which proposals and detections are chosen, for explanations."""
+    """Return the options that choose proposals and detections, for explanations."""
     first, heads = detector.proposal_generator, detector.roi_heads
     strides = first.decoder.strides
     return {

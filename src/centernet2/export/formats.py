@@ -56,7 +56,7 @@ def choose_format(output: Path | None, name: str | None) -> tuple[Path, str]:
 
 
 def require_packages(name: str) -> None:
-    """Raise ValueError if a package is missing or too old that writes or runs such files."""
+    """Raise ValueError if what a format needs is missing or too old."""
     unfit = list(filter(None, map(_reason, FORMATS[name].packages)))
     if unfit:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The detector as one graph: uint8 images of any size -> detections in their pixels."""
+"""The detector as one graph: uint8 images of any size -> detections in pixels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ ANY_IMAGES = GraphOptions()
 
 
 class BatchTrace(NamedTuple):
-    """Results of a detector for images of one size, boxes in pixels of the model's input."""
+    """Results of a detector for images of one size, boxes in pixels of its input."""
 
     features: Mapping[str, Tensor]  # {name: [N, channels, h, w]} of the feature pyramid
     head: HeadOutput  # of the first stage
@@ -52,7 +52,7 @@ class BatchTrace(NamedTuple):
 
 
 class DetectionGraph(nn.Module):
-    """A detector for batches of images of one size, with a fixed number of rows for each image.
+    """A detector for images of one size, with a fixed number of rows for each image.
 
     Args:
         detector: in evaluation mode.
@@ -117,7 +117,7 @@ class DetectionGraph(nn.Module):
         return {"object_scores": object_scores, "class_scores": class_scores}
 
     def _masks(self, features: Mapping[str, Tensor], ranked: RankedBoxes) -> dict[str, Tensor]:
-        """Return mask probabilities [N, D, M, M] in the grids of boxes, if there are masks."""
+        """Return mask probabilities [N, D, M, M] in the grids of boxes, if any."""
         heads = self.detector.roi_heads
         if heads is None or heads.mask_branch is None:
             return {}
@@ -174,7 +174,7 @@ def _from_second_stage(
 
 
 def _maps_by_name(head: HeadOutput) -> dict[str, Tensor]:
-    """Return the maps [N, ..., h, w] of each level by the name of their field, as of level0."""
+    """Return the maps [N, ..., h, w] of each level by name: level0_FIELD, ..."""
     return {
         f"level{level}_{field}": own
         for field, maps in head._asdict().items()

@@ -14,7 +14,7 @@ from centernet2.models.roi_heads import BoxStage, RoIPooler
 
 
 def halve(detector: Detector) -> Detector:
-    """Convert the inner parts of a detector to half precision, in place, and return it.
+    """Convert the inner parts of a detector to half precision, in place.
 
     It can be traced, but no longer trained or saved.
     """

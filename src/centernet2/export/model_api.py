@@ -17,7 +17,7 @@ BACKGROUND = "background"  # the wrapper for masks counts classes from 1
 
 
 def for_model_api(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join boxes and scores of padded rows to `boxes` [N, D, 5]; padding has the score 0."""
+    """Join boxes and scores to `boxes` [N, D, 5]; padding has the score 0."""
     boxes = torch.cat([rows["boxes"], rows["scores"][..., None]], dim=2)
     return {"boxes": boxes, **{name: rows[name] for name in KEPT if name in rows}}
 

@@ -9,7 +9,7 @@ MAX_CONSTANT = 8  # elements; larger initializers are weights
 
 
 class OnnxGraph:
-    """A view of an ONNX model (ModelProto): constants, types, shapes and producers by name."""
+    """A view of an ONNX ModelProto: constants, types, shapes and producers by name."""
 
     def __init__(self, model: Any) -> None:
         from onnx import TensorProto, numpy_helper, shape_inference

@@ -1,4 +1,4 @@
-"""The number formats of exported files, and how near to float32 their detections must be."""
+"""The number formats of exported files, and how far each may be from float32."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, cast
@@ -42,7 +42,7 @@ def inner_parts(detector: Detector) -> Iterator[nn.Module]:
 
 
 def sampling_layers(detector: Detector) -> Iterator[nn.Module]:
-    """Yield the layers inside of inner parts that stay in float32: deformable convolutions.
+    """Yield the layers of inner parts that stay in float32: deformable convolutions.
 
     The positions that they sample need parts of a pixel.
     """

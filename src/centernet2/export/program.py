@@ -1,4 +1,4 @@
-"""The graph of a detector as a program of torch.export, which all formats start from."""
+"""The graph of a detector as a program of torch.export, where all formats start."""
 
 from copy import deepcopy
 
@@ -24,7 +24,7 @@ def export_program(graph: DetectionGraph) -> ExportedProgram:
 
 
 def exportable(detector: Detector) -> Detector:
-    """Return a copy of a detector, with fused normalization, in the format of exported graphs."""
+    """Return a copy with fused normalization, in the format of exported graphs."""
     copy = deepcopy(detector).cpu().eval()
     fuse_norms(copy)
     return copy.to(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Post-training quantization of an ONNX model to int8, by ONNX Runtime's quantizer.
+"""Post-training quantization of an ONNX model to int8, by ONNX Runtime.
 
 Weights are int8, with a scale for each output channel; activations are uint8, with a range for each
 tensor that is measured on images (calibration). The file keeps standard operators: pairs of
@@ -115,7 +115,7 @@ def _names(detector: Detector, modules: Iterable[nn.Module]) -> set[str]:
 
 
 def _scopes(node: Any) -> list[str]:
-    """Return the names of the modules that a node belongs to, and of the operator in the last."""
+    """Return the names of the modules that hold a node, the operator's name last."""
     texts = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
     scopes: list[str] = ast.literal_eval(texts[0]) if texts else []
     return scopes

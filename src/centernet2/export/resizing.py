@@ -46,7 +46,7 @@ def resize(images: Tensor, test_size: TestSize, divisor: int) -> Resized:
 
 
 def resize_pixels(images: Tensor, h: int, w: int) -> Tensor:
-    """Resize images, uint8 [N, 3, H, W], with smoothing, to float32 of the same pixels as PyTorch.
+    """Resize uint8 images [N, 3, H, W] with smoothing, to PyTorch's pixels in float32.
 
     Runtimes round in other ways, by 1 of 255 in 1 % of the pixels of a photograph, which moves the
     boxes of a trained detector. Matrix products of whole numbers are exact.
@@ -75,7 +75,9 @@ def _weights(images: Tensor, length: int, resized: int) -> Tensor:
 
 
 def smoothing_weights(xp: Any, scale: Any, length: int, resized: int) -> Any:
-    """Compute PyTorch's weights of uint8 pixels: a triangle, rounded to a multiple of a power of 2.
+    """Compute the weights by which PyTorch resizes uint8 pixels, [resized, length].
+
+    They are triangles, rounded to a multiple of a power of 2.
 
     Source: `_compute_index_ranges_int16_weights` of ATen/native/cpu/UpSampleKernel.cpp.
 
@@ -94,7 +96,7 @@ def smoothing_weights(xp: Any, scale: Any, length: int, resized: int) -> Any:
 
 
 def _symbolic_size(size: Tensor, divisor: int) -> tuple[int, int, tuple[int, int]]:
-    """Return height, width and padding of a size [2] as symbols, and what is known of them."""
+    """Return height, width and padding of a size [2] as symbols with their limits."""
     multiples = (size + divisor - 1) // divisor
     h, w, rows, columns = torch.cat([size, multiples]).long().tolist()
     for length, multiple in ((h, rows), (w, columns)):
@@ -106,7 +108,7 @@ def _symbolic_size(size: Tensor, divisor: int) -> tuple[int, int, tuple[int, int
 
 
 def resized_size(size: Tensor, test_size: TestSize) -> Tensor:
-    """Compute the test size [2] int64 of images of a size [2] float64, height and width.
+    """Compute the test size [2] int64 of an image size [2] float64, height and width.
 
     float64, with divisions of tensors, as Python computes: otherwise some sizes differ by a pixel.
     """

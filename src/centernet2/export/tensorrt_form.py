@@ -83,7 +83,7 @@ def _sort(node: Any, graph: OnnxGraph) -> list[Any]:
 
 
 def _divide(node: Any, count: int, last: Any, graph: OnnxGraph) -> list[Any]:
-    """Replace a TopK by several of fewer elements, each of what those before it have left.
+    """Replace a TopK by smaller ones, each of the elements that earlier ones left.
 
     Equal elements keep their order. Taken elements become `last`, which comes after all others.
     """
@@ -153,7 +153,7 @@ def _pool_at_all_levels(graph: OnnxGraph) -> dict[str, list[Any]]:
 def _pool_at_level(
     chosen: Any, pooling: Any, scatter: Any, graph: OnnxGraph
 ) -> dict[str, list[Any]]:
-    """Replace the choice of the RoIs of a level, their pooling, and the scattering of its results.
+    """Replace the choice of a level's RoIs, their pooling, and the scatter of results.
 
     Args:
         chosen: NonZero, of a mask [R] of RoIs.
@@ -187,7 +187,7 @@ def _pool_at_level(
 
 
 def _chosen_rows(name: str, graph: OnnxGraph) -> Any:
-    """Return the NonZero node whose result, in another shape, is a value; None: there is none."""
+    """Return the NonZero node behind a (reshaped) value; None: there is none."""
     node = graph.producers.get(name)
     while node is not None and node.op_type in ("Squeeze", "Transpose", "Unsqueeze"):
         node = graph.producers.get(node.input[0])

@@ -1,4 +1,4 @@
-"""Jobs: one file per command, with a function of the same name (`eval` is `evaluate`).
+"""Jobs: one file per command, with a function of its name (`eval`: `evaluate`).
 
 The function is the interface for both: Python calls it, and cyclopts turns its signature and
 docstring into options and help. Only the types differ: a Python caller may pass a `Config` or a
@@ -136,7 +136,7 @@ def split_data(
 
 
 def _is_data(word: str, count: int) -> bool:
-    """Whether the first of `count` words is a data set, and not the KEY of an override."""
+    """Whether the first of `count` words is a data set, not the KEY of an override."""
     from centernet2.config.tree import SLOTS
 
     if word in SLOTS:

@@ -47,7 +47,7 @@ def benchmark(
     output: PathArgument | None = None,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> Benchmark:
-    """Measure a model: time per stage, images/s, memory, fraction of the machine's peak.
+    """Measure a model: time per stage, images/s, memory, share of the machine's peak.
 
     The images are noise. Every selection is full, so that the time does not depend on the weights.
 

@@ -1,4 +1,4 @@
-"""The command `check`: find problems of a data set, and labels that are likely to be wrong."""
+"""The command `check`: find problems of a data set, and labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 @Parameter(name="*", group=LABELS)
 @dataclass(frozen=True)
 class LabelCheck:
-    """Search for labels that are likely to be wrong: a list and sheets in the report folder.
+    """Search for labels that may be wrong: a list and sheets in the report folder.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class LabelCheck:
         return self.with_model is not None or self.folds is not None
 
     def load(self, folder: Path) -> tuple[Detector | None, list[Correction]]:
-        """Load the detector that judges the labels, if it is one, and the accepted corrections.
+        """Load the detector that judges the labels, if any, and the accepted corrections.
 
         Args:
             folder: of the report, whose list of labels will be replaced.

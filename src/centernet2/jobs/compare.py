@@ -94,7 +94,7 @@ def compare(
 def _without_skipped(
     dataset: "DetectionDataset", sides: "Sequence[FoundDetections | Scored]"
 ) -> "tuple[DetectionDataset, list[FloatArray]]":
-    """Return the data and the results of both sides without the images that either has skipped."""
+    """Return data and results of both sides, without images that either has skipped."""
     from centernet2.evaluation import without_images
 
     skipped = sorted({image for each in sides for image in each.skipped})

@@ -1,4 +1,4 @@
-"""The command `doctor`: describe this machine, or where an exported file runs on it."""
+"""The command `doctor`: describe this machine, or where an exported file runs."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -37,7 +37,7 @@ METRICS = ("metrics.json", "notes.json", "skipped.json")
 @Parameter(name="*", group=DATA)
 @dataclass(frozen=True)
 class ClassMatching:
-    """Classes of the data that have other names than the detector's, or that it does not know.
+    """Classes of the data that the detector names differently or does not know.
 
     Parameters
     ----------
@@ -119,7 +119,10 @@ def evaluate(
 def _require_folders(
     output_dir: PathArgument | None, report: PathArgument | None, results: Sequence[str]
 ) -> None:
-    """Raise ValueError if the folders cannot receive their files; --report stands in for both."""
+    """Raise ValueError if a folder cannot receive its files.
+
+    Without --output-dir, --report receives the files of both.
+    """
     if output_dir is not None:
         writable_folder(Path(output_dir), "--output-dir", command="eval", files=results)
     if report is not None:
@@ -151,7 +154,7 @@ def _refuse_for_results(resume: bool, known_only: bool, inference: InferenceOpti
 def _options_for_results(
     predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
-    """Return the options for a results file, of which evaluation reads those of the data."""
+    """Return the options for a results file; overrides of DATASETS alone are allowed."""
     from centernet2.builders.data.evaluation_data import COCO_CONFIG, config_of_results
     from centernet2.config import parse_pairs
 

@@ -1,4 +1,4 @@
-"""The command `explain`: why there is a box at a point of an image, or why there is none."""
+"""The command `explain`: why there is a box at a point of an image, or why not."""
 
 import json
 import logging

@@ -102,7 +102,7 @@ def export(
     form: FormOptions = DEFAULT_FORM,
     precision: PrecisionOptions = DEFAULT_PRECISION,
 ) -> dict[str, Any]:
-    """Export a detector to a file of ONNX, OpenVINO or PyTorch: uint8 images in, their boxes out.
+    """Export a detector to ONNX, OpenVINO or PyTorch: uint8 images in, boxes out.
 
     The file is compared with PyTorch before it appears. Beside it are OUTPUT.certificate.json, the
     result of this comparison, and OUTPUT.reference.npz, with which `centernet2 verify` repeats it.
@@ -155,7 +155,7 @@ def export(
 
 
 def _require_consistent(options: PrecisionOptions) -> None:
-    """Raise ValueError for an unknown precision, or for one that does not fit the other options."""
+    """Raise ValueError for a precision that is unknown or does not fit other options."""
     from centernet2.export.precision import PRECISIONS
 
     precision, calibrated = options.dtype, options.calibration is not None
@@ -220,7 +220,7 @@ def _precision_check(
 
 
 def _require_size(dataset: "DetectionDataset", size: tuple[int, int] | None) -> None:
-    """Raise ValueError for an image of another size than the only one that the file takes."""
+    """Raise ValueError for an image of another size than the file takes."""
     if size is None:
         return
     height, width = size
@@ -249,7 +249,7 @@ def _first_images(images: PathArgument | None) -> "list[Tensor]":
 
 
 def _require_writable(path: Path) -> None:
-    """Raise ValueError if the files of an export cannot be written, or would replace others."""
+    """Raise ValueError if an export cannot be written, or would replace other files."""
     from centernet2.runtime.exported_model import parts_of
     from centernet2.runtime.verification import certificate_path, reference_path
 

@@ -1,4 +1,4 @@
-"""The command `next`: choose the images to label next, and label them as far as possible."""
+"""The command `next`: choose the images to label next, and suggest their labels."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _write_lists(
 def _write_labels(
     target: Path, predictions: Sequence[Prediction], pool: Path, class_names: Sequence[str]
 ) -> None:
-    """Write what the detector sees as annotations of COCO and as tasks of Label Studio."""
+    """Write detections as COCO annotations and as tasks of Label Studio."""
     from centernet2.predict.label_regions import config_for, label_config, label_regions
 
     coco = to_coco(predictions, pool, class_names)

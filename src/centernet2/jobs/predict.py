@@ -60,7 +60,7 @@ def predict(
     film: FilmOptions = DEFAULT_FILM,
     inference: InferenceOptions = DEFAULT_INFERENCE,
 ) -> dict[str, int]:
-    """Detect objects in images, films and streams; write annotated images and predictions.json.
+    """Detect objects in images, films, streams; write pictures and predictions.json.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _name_unread(overrides: Sequence[Any]) -> None:
 
 
 def split_overrides(words: Sequence[Any]) -> tuple[list[str], list[Any]]:
-    """Split images from the overrides after them, which begin with a KEY or a dictionary."""
+    """Split images from overrides, which begin with a KEY or a dictionary."""
     for index, word in enumerate(words):
         if isinstance(word, Mapping) or _is_key(word):
             return _paths_in(words[:index]), [*words[index:]]

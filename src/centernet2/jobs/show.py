@@ -91,7 +91,7 @@ def _load(
     options: "Config",
     given: "Sequence[str] | None",
 ) -> "DetectionDataset":
-    """Load a split; the data must have the classes of the `given` map, not those of the config."""
+    """Load a split; every class that the `given` map renames must be in the data."""
     from centernet2.builders.data.class_map import parse_class_map, require_renamed
     from centernet2.builders.training.plan import needs_masks
     from centernet2.data import rename_classes, require_masks

@@ -52,7 +52,7 @@ def threshold(
     output: PathArgument | None = None,
     device: Device = None,
 ) -> Thresholds:
-    """Calibrate the scores, choose a threshold per class, and store both in the checkpoint.
+    """Calibrate scores, choose a threshold per class, store both in the checkpoint.
 
     Precision and recall are measured at IoU 0.5. `predict` uses calibration and thresholds.
 
@@ -103,7 +103,7 @@ def threshold(
 
 
 def _checkpoint_file(path: Path) -> Path:
-    """Return the path of the checkpoint; raise ValueError if nothing could read it there."""
+    """Return the path of the checkpoint; ValueError if it would not be read as one."""
     from centernet2.checkpoint import is_readable_name
 
     if not is_readable_name(writable_file(path)):
@@ -149,7 +149,7 @@ def _calibrate(
 
 
 def _require_same_weights(target: Path, weights: Path, checkpoint: "Checkpoint") -> None:
-    """Raise ValueError if --output would replace more than the thresholds of a checkpoint."""
+    """Raise ValueError if --output would replace more than a checkpoint's thresholds."""
     from centernet2.checkpoint import holds_weights
 
     if not target.exists() or target.samefile(weights):
@@ -188,7 +188,7 @@ def _load_detections(
 def _read_predictions(
     path: Path, dataset: "DetectionDataset", names: "Sequence[str]", *, owner: str
 ) -> "FoundDetections":
-    """Read a results file, and say which classes the detector and the data do not share.
+    """Read a results file, and log classes that detector and data do not share.
 
     Without a results file, the evaluation of the detector says it.
     """
@@ -203,7 +203,7 @@ def _read_predictions(
 def _require_usable(
     predictions: PathArgument, checkpoint: "Checkpoint", weights: Path, device: str | None
 ) -> None:
-    """Raise ValueError if a results file cannot stand for the detections of a checkpoint."""
+    """Raise ValueError if results cannot stand for a checkpoint's detections."""
     if device is not None:
         raise ValueError("--predictions runs no detector: --device would have no effect")
     if checkpoint.info.calibration is not None:
@@ -224,7 +224,7 @@ def _require_one_goal(precision: float | None, recall: float | None) -> None:
 
 
 def _name_doubtful(chosen: "dict[str, ThresholdChoice]") -> None:
-    """Log the classes whose threshold misses its goal, or follows from no right detection."""
+    """Log the classes that miss their goal, or that have no right detection."""
     missed = [name for name, choice in chosen.items() if choice.point and not choice.reached]
     if missed:
         logger.warning(

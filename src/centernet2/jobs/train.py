@@ -221,7 +221,7 @@ def _evaluate(
     mode: TrainMode,
     resume: bool,
 ) -> dict[str, float]:
-    """Evaluate weights as the command `eval` does, with the options of their checkpoint.
+    """Evaluate weights as `eval` does, with the options of their checkpoint.
 
     Args:
         command: what is given.
@@ -260,7 +260,7 @@ def _check_if_new(
     resume: bool,
     trains: bool,
 ) -> None:
-    """Refuse a new run that seems to be a missing one, or that would move what is not its own."""
+    """Refuse a new run if a missing one seems meant, or if it would move other files."""
     from centernet2.builders.training.earlier_run import require_movable
     from centernet2.builders.training.missing_run import describe_missing_run
 
@@ -322,7 +322,7 @@ def _join(values: dict[str, Any], others: Mapping[str, Any], owner: str) -> dict
 def _split_data_sets(
     overrides: Sequence[Any], data: PathArgument | None, mode: TrainMode
 ) -> tuple[PathArgument | None, dict[str, tuple[str, ...]], Sequence[Any]]:
-    """Split the first data set, and all of --partial-labels by key, from the overrides."""
+    """Split the first data set, and those of --partial-labels by key, from overrides."""
     from centernet2.builders.training.train_command import DATA_SET_KEYS, absolute
 
     words = overrides
@@ -360,7 +360,7 @@ def _with_kept_classes(
     previous: TrainCommand | None,
     output: Path,
 ) -> dict[str, Any]:
-    """Add the classes that --keep-classes keeps, by key; a resumed run has them already."""
+    """Add the classes of --keep-classes by key; a resumed run has them already."""
     from centernet2.builders.training.kept_classes import class_names_to_keep
     from centernet2.config import KEPT_CLASSES_KEY
 

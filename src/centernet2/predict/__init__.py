@@ -1,1 +1,1 @@
-"""Prediction: from an image, a folder, a film or a camera to boxes, and to files of them."""
+"""Prediction: from images, folders, films or cameras to boxes and files of them."""

@@ -1,4 +1,4 @@
-"""An exported file that abstains: objects of none of its classes are detected as unknown.
+"""An exported file that abstains: it detects objects of no known class as unknown.
 
 It reads them from the record of the file, as `models/abstention.py` does from a detector's trace.
 """
@@ -23,7 +23,7 @@ LEAST = 1e-6  # distance of a probability from 0 and 1, whose logarithms are inf
 
 
 class AbstainingFile(ExportedDetector):
-    """A detector in a file with a record, which abstains; the arguments are those of its base.
+    """A detector in a file with a record, which abstains; arguments as in its base.
 
     Raises:
         ValueError: the file has no record or has masks, or its detector has one stage or was not
@@ -50,12 +50,12 @@ class AbstainingFile(ExportedDetector):
         )
 
     def _detections(self, outputs: Arrays, count: int, size: tuple[int, int]) -> list[Arrays]:
-        """Return the detections of each image, those on no unknown object, and the unknown ones."""
+        """Return detections of each image: unknown objects, and known ones elsewhere."""
         known = super()._detections(outputs, count, size)
         return [_join(own, self._unknown(outputs, i, size)) for i, own in enumerate(known)]
 
     def _unknown(self, outputs: Arrays, i: int, size: tuple[int, int]) -> Arrays:
-        """Return the unknown objects of image i: one box for each, that of its best proposal."""
+        """Return the unknown objects of image i, each with the box of its best proposal."""
         rows = slice(int(outputs["proposal_count"][i]))
         stages = [name for name in outputs if name.endswith("_probabilities")]
         p = np.mean([outputs[name][i, rows] for name in stages], axis=0)[:, :-1]  # [R, C]
@@ -100,7 +100,7 @@ def _objectness(calibration: ScoreCalibration, scores: NDArray[Any]) -> NDArray[
 
 
 def _join(known: Arrays, unknown: Arrays) -> Arrays:
-    """Join the detections of classes that are on no unknown object with these, best first."""
+    """Join unknown objects with the known detections away from them, best first."""
     boxes = (each["boxes"].astype(np.float64) for each in (known, unknown))
     away = ~(box_iou_matrix(*boxes) >= SAME_OBJECT_IOU).any(axis=1)
     joined = {name: np.concatenate([known[name][away], unknown[name]]) for name in unknown}

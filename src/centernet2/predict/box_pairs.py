@@ -44,7 +44,7 @@ class BoxGrid:
         self.key, self.owner, self.cells = key[order], owner[order], (row * width + column)[order]
 
     def _spans(self, low: Floats) -> tuple[Rows, Rows]:
-        """Return the first cell [n, 2] of each box, as column and row, and the number of cells."""
+        """Return first cell (column, row) and number of cells of each box: [n, 2] each."""
         first = ((self.boxes[:, :2] - low) / self.cell).astype(np.intp)
         last = ((self.boxes[:, 2:] - low) / self.cell).astype(np.intp)
         return first, np.maximum(last - first, 0) + 1

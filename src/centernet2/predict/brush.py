@@ -1,4 +1,4 @@
-"""Masks as Label Studio's brush keeps them: the run lengths of rle-pack (thi.ng/umbrella)."""
+"""Masks of Label Studio's brush: the run lengths of rle-pack (thi.ng/umbrella)."""
 
 from collections.abc import Iterator
 

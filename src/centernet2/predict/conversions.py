@@ -1,4 +1,4 @@
-"""Predictions as rows of a table, records of JSON, annotations of COCO, lines of YOLO and HTML."""
+"""Predictions as table rows, JSON records, COCO annotations, YOLO lines and HTML."""
 
 import base64
 import csv
@@ -46,7 +46,7 @@ def rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def image_name(prediction: Prediction) -> str:
-    """Return the file or address of an image as text that UTF-8 can hold; "": it has none."""
+    """Return the file or address of an image as valid UTF-8 text; "": it has none."""
     return "" if prediction.path is None else shown_name(prediction.path)
 
 
@@ -74,9 +74,9 @@ def records(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def coco_annotations(prediction: Prediction, image_id: int) -> list[dict[str, Any]]:
-    """Return COCO annotations with scores, without ids; the category of a label is label + 1.
+    """Return COCO annotations with scores, without ids.
 
-    The area is that of the mask, if there is one.
+    The category of a label is label + 1. The area is that of the mask, if there is one.
     """
     found = []
     for record in records(prediction):
@@ -148,7 +148,7 @@ def _rounded(value: Any) -> Any:
 
 
 def save(prediction: Prediction, path: Path) -> None:
-    """Write a picture, the records (.json) or a table (.csv), by the suffix of the path."""
+    """Write a picture, records (.json) or a table (.csv), as the suffix says."""
     from centernet2.pictures import FILE_FORMATS, save_picture
 
     suffix = path.suffix.lower()

@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Line:
-    """A line between two points; "forth" is from its left to its right, seen from the first point.
+    """A line between two points; "forth": left to right, seen from the first point.
 
     An object is at the center of its box. It has crossed when it is clearly on the other side, so
     one that trembles on the line counts once. An object that is hidden meanwhile counts, too.

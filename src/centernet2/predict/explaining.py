@@ -1,4 +1,4 @@
-"""Explanations for programs and for people: as JSON, as a picture and as sentences."""
+"""Explanations for programs and people: as JSON, as a picture and as sentences."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PointExplanation:
         return self.text()
 
     def text(self, language: str = "en") -> str:
-        """Return the explanation as lines of text: of what is shown, and of the best location.
+        """Return the explanation as lines: what is shown, then the best location.
 
         Args:
             language: en or zh.
@@ -103,7 +103,7 @@ class PointExplanation:
         return Image.fromarray(_draw_cross(picture, *point))
 
     def _boxes(self) -> Iterator[tuple[str, Box, float]]:
-        """Yield kind, box and score of the steps from the best location, and of detections."""
+        """Yield kind, box and score of the best location's steps, and of detections."""
         best = self.record.location
         yield "location", best.box, best.score
         cuts = [best.cut]

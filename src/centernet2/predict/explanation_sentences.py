@@ -195,7 +195,7 @@ class Sentences:
         return lines
 
     def _probabilities(self, p: Sequence[float]) -> list[str]:
-        """Return the best classes of a stage and the background, which is the last one of `p`."""
+        """Return the best classes of a stage and the background, the last one of `p`."""
         best = sorted(range(len(p) - 1), key=lambda label: -p[label])[:SHOWN_CLASSES]
         shown = [f"{self._name(label)} {p[label]:.3f}" for label in best]
         return [*shown, f"{self._say('background')} {p[-1]:.3f}"]

@@ -56,7 +56,7 @@ class ExportedDetector:
         )
 
     def fitting(self, images: "SourceImages") -> "Iterator[SourceImage]":
-        """Yield the images of the size that the file takes; end other sources with an error.
+        """Yield images of the size that the file takes; end other sources with an error.
 
         Images in memory are left to `detect`, which raises an error.
         """
@@ -91,7 +91,7 @@ class ExportedDetector:
         return found
 
     def _detections(self, outputs: Arrays, count: int, size: tuple[int, int]) -> list[Arrays]:
-        """Return the detections of each of `count` images of a size, by the names of the file."""
+        """Return the detections of each of `count` images, by the file's output names."""
         return split_images(outputs, count)
 
     def record(self, image: Pixels) -> "tuple[DetectionArrays, Recording]":
@@ -106,7 +106,7 @@ class ExportedDetector:
         return _in_image(found, image.shape[:2]), recording
 
     def _batches(self, images: Sequence[Pixels]) -> Iterator[list[Pixels]]:
-        """Yield images that follow each other and have one size, as many as the file takes."""
+        """Yield successive images of one size, as many at once as the file takes."""
         batch: list[Pixels] = []
         for image in images:
             if batch and (image.shape != batch[0].shape or len(batch) == self.batch_size):

@@ -17,7 +17,7 @@ SWAPPED = "rm"  # container with another order of bytes
 
 
 class FilmSound:
-    """The audio streams of a film: packets are copied, or encoded anew where MP4 needs that."""
+    """The audio streams of a film: packets are copied, or encoded anew for MP4."""
 
     def __init__(self, source: FilmSource) -> None:
         self._av = import_av()
@@ -70,7 +70,10 @@ class FilmSound:
                 yield self._copy(packet, track)
 
     def _packets_read(self) -> Iterator[Any]:
-        """Yield packets until the film ends or breaks off, which those who read its frames say."""
+        """Yield packets until the film ends or breaks off.
+
+        A break is reported where its frames are read.
+        """
         streams = [each for each in self._container.streams if each.index in self._tracks]
         try:
             yield from self._container.demux(*streams)

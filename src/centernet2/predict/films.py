@@ -57,7 +57,7 @@ class FilmFrame(NamedTuple):
 
 
 class Timeline:
-    """Times that run on where those of a recording begin anew, as in films that are joined."""
+    """Times that run on where a recording starts again, as in joined films."""
 
     def __init__(self) -> None:
         self._end: Fraction | None = None
@@ -83,7 +83,7 @@ def import_av() -> ModuleType:
 
 
 def index_is_last(start: bytes) -> bool:
-    """Whether an MP4 or QuickTime file has its frames (mdat) before their index (moov)."""
+    """Whether an MP4 or QuickTime file has its frames (mdat) before its index (moov)."""
     place = 0
     while (kind := start[place + 4 : place + 8]) in BEFORE_FRAMES:
         place += max(8, int.from_bytes(start[place : place + 4], "big"))

@@ -78,7 +78,7 @@ class GrowingFile(ABC):
 
 
 class RecordsFile(GrowingFile):
-    """A JSON list with a record for each image, one per line, which holds its detections."""
+    """A JSON list with one line per image: a record that holds its detections."""
 
     def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
         record = {

@@ -93,7 +93,7 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
 
 
 def _similarities(images: Sequence[UncertainObjects], rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return how well each image covers some objects [T] of all images: [I, T] in 0..1."""
+    """Return how well each of I images covers T objects of all: [I, T] in 0..1."""
     if not len(rows):
         return np.zeros((len(images), 0), np.float32)
     features = [each.features for each in images]

@@ -1,4 +1,4 @@
-"""Images as a user holds them: paths, content of files, open files, Pillow, numpy, tensors."""
+"""Images as users hold them: paths, content, open files, Pillow, numpy, tensors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
 
 
 def several_images(source: Any) -> Iterable[Any] | None:
-    """Return the images of a list, generator, set or column of paths; None: it is one image."""
+    """Return the images of a list, generator, set or column of paths; None: one image."""
     if isinstance(source, (str, os.PathLike, *CONTENTS, Image.Image)) or _is_tensor(source):
         return None
     if hasattr(source, "read") or hasattr(source, "read_bytes"):

@@ -1,4 +1,4 @@
-"""Predictions as regions of Label Studio: rectangles, polygons or masks of a brush."""
+"""Predictions as regions of Label Studio: rectangles, polygons or brush masks."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,7 +43,7 @@ def label_config(config: LabelConfig) -> str:
 
 
 def label_regions(prediction: "Prediction", config: LabelConfig, version: str) -> dict[str, Any]:
-    """Return a prediction of a task: a region for each detection whose class is a label.
+    """Return a task's prediction: a region for each detection whose class is a label.
 
     Args:
         config: its kind needs masks, except RECTANGLES.

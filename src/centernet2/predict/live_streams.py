@@ -1,4 +1,4 @@
-"""Frames of cameras and streams: always the newest, with reconnection after a break."""
+"""Frames of cameras and streams: the newest one, with reconnection after a break."""
 
 import logging
 import sys
@@ -38,7 +38,7 @@ def stream(address: str) -> FilmSource:
 def live_frames(
     source: FilmSource, *, give_up: float = GIVE_UP_SECONDS, open_film: OpenFilm = Film
 ) -> Iterator[FilmFrame]:
-    """Yield frames as they come; times count from the first one. Late frames are left out.
+    """Yield frames as they come, without late ones; times count from the first one.
 
     A break, or the end of the stream, is followed by waits of growing length between attempts to
     connect again. The size of the frames may change.
@@ -85,7 +85,7 @@ class _Receiver:
         self._thread.join(timeout=self._give_up)
 
     def next_frame(self) -> FilmFrame | None:
-        """Return a frame newer than the last one, at its time on the clock of this machine.
+        """Return a frame newer than the last one, at its time on this machine's clock.
 
         None: the stream is over.
         """
@@ -106,7 +106,7 @@ class _Receiver:
             self._changed.notify()
 
     def _receive(self) -> None:
-        """Receive frames over one connection after the other, until none comes for too long."""
+        """Receive frames, connecting again and again, until none comes for too long."""
         last, wait = time.monotonic(), FIRST_WAIT
         while not self._closing.is_set() and (left := last + self._give_up - time.monotonic()) > 0:
             patience = min(left, STALLED_SHARE * self._give_up)

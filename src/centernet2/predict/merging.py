@@ -1,4 +1,4 @@
-"""Detections of tiles and of the whole image, merged: each object once, and none cut.
+"""Merged detections of tiles and the whole image: each object once, and none cut.
 
 A box that ends at a seam, an inner border of its tile, is a part of an object. Two parts at the two
 sides of a seam that continue each other are joined. Then boxes suppress others of their class, best
@@ -62,7 +62,7 @@ def merge(parts: Parts, *, margin: float) -> Merged:
 
 
 def slack(boxes: Floats, margin: float) -> Floats:
-    """Return how far each side [n, 4] may be from where it belongs: `margin`, and more if large."""
+    """Return how far each side [n, 4] may be off: `margin`, and more for large boxes."""
     sides: Floats = np.tile(margin + SLACK * (boxes[:, 2:] - boxes[:, :2]), 2)
     return sides
 

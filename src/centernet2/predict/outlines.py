@@ -12,7 +12,7 @@ Corner: TypeAlias = tuple[int, int]  # x and y of a corner of a pixel
 
 
 def outline(mask: BoolArray) -> IntArray:
-    """Return the border of a mask [H, W] as one polygon [P, 2]: x and y of its corners.
+    """Return the border of a mask [H, W] as a polygon [P, 2]: x and y of its corners.
 
     Pieces and holes follow each other. Each is closed and joined to the first corner by a line
     without width, so that whoever fills the polygon gets the mask.
@@ -25,7 +25,7 @@ def outline(mask: BoolArray) -> IntArray:
 
 
 def _edges(mask: BoolArray) -> dict[Corner, list[Corner]]:
-    """Return the corners that follow each corner of the border, with the mask on the right."""
+    """Return the corners that follow each border corner, with the mask on the right."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     neighbors = {  # of a pixel at x, y; the offsets of the edge on that side

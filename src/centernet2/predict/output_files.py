@@ -1,4 +1,4 @@
-"""What the command `predict` writes: pictures, films, records, tables, labels, crops."""
+"""What `predict` writes: pictures, films, records, tables, labels and crops."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def earlier_files(folder: Path) -> list[str]:
 
 
 def set_aside_earlier_files(folder: Path, inputs: Iterable[Path | str]) -> None:
-    """Move what an earlier run has written in a folder to earlier_1, earlier_2, ... in it.
+    """Move what an earlier run wrote in a folder to earlier_1, earlier_2, ... in it.
 
     So the folder holds one run. Inputs of the new run stay, and so does what is behind links.
     """
@@ -242,7 +242,7 @@ class _Names:
 
 
 class _Films:
-    """Drawn films: one for each film, and one more where the size of its frames changes."""
+    """Drawn films: one for each film, and another where the size of frames changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

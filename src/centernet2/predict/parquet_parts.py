@@ -1,4 +1,4 @@
-"""Predictions as Parquet files, a row for each image, to which a later run can add.
+"""Predictions as Parquet files, a row per image, to which a later run can add.
 
 A part appears whole or not at all, so a stopped run has lost no more than its last part.
 """
@@ -156,7 +156,7 @@ class ParquetParts:
 
 
 def write_skipped(folder: Path, failed: Iterable[tuple[Path, Exception]]) -> None:
-    """Write the images that could not be read, and why; without any, remove an earlier file."""
+    """Write which images could not be read, and why; if none, remove an earlier file."""
     rows = [{"image": shown_name(path), "error": str(error)} for path, error in failed]
     path = folder / SKIPPED_FILE
     if rows:

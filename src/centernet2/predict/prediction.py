@@ -1,4 +1,4 @@
-"""The result of a detector for one image: the same from an image, a film and an exported file."""
+"""The result of a detector for one image: the same for films and exported files."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Prediction:
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """Mask of each detection, bool [D, H, W]; they are pasted when they are first asked for."""
+        """Mask of each detection, bool [D, H, W], pasted at the first access."""
         if "masks" not in self.columns and "box_masks" in self.columns:
             grids = self.columns["box_masks"]
             self.columns["masks"] = paste_grids(grids, self.boxes, self.size)
@@ -124,7 +124,7 @@ class Prediction:
 
     @property
     def objectness(self) -> NDArray[np.float32]:
-        """Score [D] of the proposal behind each detection: the probability of an object there."""
+        """Score [D] of each detection's proposal: the probability of an object there."""
         return self._column("objectness")
 
     @property
@@ -139,7 +139,7 @@ class Prediction:
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """Number [D] of the tracked object that each detection belongs to; -1: not confirmed."""
+        """Number [D] of the tracked object of each detection; -1: not confirmed."""
         return self._column("ids")
 
     def _column(self, name: str) -> NDArray[Any]:
@@ -201,7 +201,7 @@ class Prediction:
         return key in self.keys()
 
     def keys(self) -> list[str]:
-        """Names of the tensors, so that `dict(prediction)` is a dictionary as of torchvision."""
+        """Names of the tensors: `dict(prediction)` is a dictionary as torchvision returns."""
         return [name for name in TENSORS if name != "masks" or self.has_masks]
 
     def _tensor(self, name: str) -> Tensor:
@@ -238,7 +238,9 @@ class Prediction:
         return self.class_names[label] if self.class_names else str(label)
 
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
-        """Return COCO annotations with scores, without ids; the category of a label is label + 1.
+        """Return COCO annotations with scores, without ids.
+
+        The category of a label is label + 1.
 
         Args:
             image_id: of the image in the file that the annotations are for.
@@ -275,7 +277,7 @@ class Prediction:
         )
 
     def to_detections(self) -> Detections:
-        """Return boxes, scores, labels, masks and ids as tensors, for drawing and evaluation."""
+        """Return boxes, scores, labels, masks and ids, for drawing and evaluation."""
         import torch
 
         own = self._drawn() | ({"masks": self.masks} if self.has_masks else {})
@@ -288,7 +290,7 @@ class Prediction:
         return own | masks | ({"ids": self.ids} if "ids" in self.columns else {})
 
     def without_pixels(self) -> Prediction:
-        """Return the prediction without the pixels of its image, if they can be read again."""
+        """Return the prediction without its image's pixels, if they can be read again."""
         is_file = self.path is not None and self.frame is None
         return replace(self, pixels=None) if is_file else self
 
@@ -309,7 +311,7 @@ class Prediction:
         return {**self.__dict__, "explainer": None}  # it holds the detector
 
     def plot(self) -> Image.Image:
-        """Return the image with boxes, masks, class names and scores; a small one enlarged."""
+        """Return the image, enlarged if small, with boxes, masks, class names and scores."""
         from PIL import Image
 
         from centernet2.visualize import draw

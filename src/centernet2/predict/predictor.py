@@ -335,7 +335,7 @@ def _require_inside(image: Pixels, x: float, y: float) -> None:
 def _with_arrays(
     model: ImageDetector | ExportedDetector, resize: Resize | None, tiling: Tiling | None
 ) -> PyTorchDetector | ExportedDetector:
-    """Return a detector that takes and returns arrays; an exported one needs no PyTorch."""
+    """Return a detector that takes and returns arrays; exported ones need no PyTorch."""
     if isinstance(model, ExportedDetector):
         if resize is not None:
             raise ValueError("resize is given, but an exported file resizes images itself")

@@ -89,7 +89,7 @@ class PyTorchDetector:
         return found, Recording(traced, scale, names or [*map(str, range(len(traced.head.ltrb)))])
 
     def plain(self, purpose: str) -> Detector:
-        """Return the detector, which looks at an image once; ValueError if it is another one."""
+        """Return the detector; ValueError if it abstains or uses test-time augmentation."""
         if not isinstance(self.model, Detector):
             raise ValueError(
                 f"{purpose} is of a detector alone; load the predictor with TEST.AUG.ENABLED False "

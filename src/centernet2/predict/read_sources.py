@@ -161,7 +161,7 @@ def _read_stdin() -> Iterator[SourceImage]:
 
 @contextmanager
 def _readable_film(buffer: Any) -> Iterator[Any]:
-    """Yield a film on the standard input, or its copy in a file if it is read from its end."""
+    """Yield a film on the standard input, or its copy in a file if its index is last."""
     if buffer.seekable() or not index_is_last(buffer.peek(1)):
         yield buffer
         return

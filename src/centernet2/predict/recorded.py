@@ -1,4 +1,4 @@
-"""The record of an exported file: what its detector computed for an image, for explanations."""
+"""The record of an exported file: what its detector computed, for explanations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -144,7 +144,7 @@ def _decoder_options(fields: Mapping[str, Any]) -> DecoderOptions:
 def _selector(
     fields: Mapping[str, Any] | None, calibration: ScoreCalibration | None
 ) -> DetectionSelector | None:
-    """Return the selector of a graph, whose shapes are static; None: there are no options."""
+    """Return the selector of a graph, with static shapes; None: there are no options."""
     if fields is None:
         return None
     selector = DetectionSelector(SelectionOptions(**fields))

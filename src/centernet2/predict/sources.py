@@ -1,4 +1,4 @@
-"""What a command or a caller names: images, films, cameras, streams, and lists of them."""
+"""What a command or caller names: images, films, cameras, streams, lists of them."""
 
 import codecs
 import glob
@@ -127,7 +127,7 @@ class _Finder:
             self._add(each, self._kind_of(each))
 
     def _add_list(self, path: Path) -> None:
-        """Add the lines of a text file; whether their files exist is seen when they are read."""
+        """Add the lines of a text file; missing files are noticed when they are read."""
         lines = [line.strip() for line in read_text_file(path).split("\n")]
         named = [line for line in lines if line and not line.startswith("#")]
         if not named:
@@ -195,7 +195,7 @@ def _is_animated(path: Path) -> bool:
 
 
 def _is_other_content(path: Path) -> bool:
-    """Whether a file exists and begins neither as an image nor as text; it may be a film."""
+    """Whether a file exists and starts as neither image nor text; it may be a film."""
     try:
         with path.open("rb") as file:
             start = file.read(SIGNATURE_BYTES)

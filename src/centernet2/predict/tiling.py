@@ -115,7 +115,7 @@ def merge_tiles(
     size: tuple[int, int],
     tiling: Tiling,
 ) -> DetectionArrays:
-    """Merge the detections of tiles and of the whole image: each object once, none cut.
+    """Merge the detections of tiles and the whole image: each object once, none cut.
 
     Args:
         found: of each tile, then of the whole image, all in pixels of the image.
@@ -140,7 +140,7 @@ def _parts(
     size: tuple[int, int],
     margin: float,
 ) -> Parts:
-    """Join the columns of all detections, and note what each pass can see of an object."""
+    """Join all detections, and note what each pass can see of their objects."""
     boxes, scores, labels = (
         np.concatenate([each[key] for each in found]) for key in ("boxes", "scores", "labels")
     )
@@ -165,7 +165,7 @@ def _overlap(windows: Sequence[Window], axis: int) -> float:
 
 
 def _merged_masks(masks: Floats, parts: Parts, merged: Merged) -> Floats:  # [D, M, M]
-    """Return the mask of each merged box; those of joined parts in the grid of their union."""
+    """Return the mask of each merged box; joined parts have the grid of their union."""
     count = len(parts.boxes)
     single = merged.rows < count
     result = np.zeros((len(merged.rows), *masks.shape[1:]), masks.dtype)
@@ -177,7 +177,7 @@ def _merged_masks(masks: Floats, parts: Parts, merged: Merged) -> Floats:  # [D,
 
 
 def _union_mask(masks: Floats, boxes: Floats, members: Rows, union: Floats) -> Floats:
-    """Return the highest probability [M, M] of the masks of some boxes in the grid of another."""
+    """Return the highest probability [M, M] of some boxes' masks in the union's grid."""
     cells = masks.shape[1]
     scale = cells / (union[2:] - union[:2])
     in_cells = (boxes[members] - np.tile(union[:2], 2)) * np.tile(scale, 2)

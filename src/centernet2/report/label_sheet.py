@@ -1,4 +1,4 @@
-"""Sheets of suspected label errors: a picture of each with the label and the suggestion."""
+"""Sheets of suspected label errors: pictures with the label and the suggestion."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def write_label_sheets(
 
 
 def _picture(error: LabelError, dataset: DetectionDataset) -> Pixels:
-    """Draw the surroundings of an error, with the boxes of the label and of the detector."""
+    """Draw the surroundings of an error, with the boxes of label and detector."""
     image = to_pixels(read_indexed_image(dataset, error.image))
     own = None if error.row is None else dataset.boxes(slice(error.row, error.row + 1))[0]
     drawn = [(box, label) for label, box in enumerate((own, error.box)) if box is not None]

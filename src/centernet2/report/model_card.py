@@ -1,4 +1,4 @@
-"""The card of a model in Markdown, in English and Chinese; it holds a record for programs."""
+"""The Markdown card of a model, English and Chinese, with a record for programs."""
 
 # ruff: noqa: RUF001  # the punctuation of Chinese
 
@@ -131,7 +131,7 @@ def find_record(text: str) -> str | None:
 
 
 def command_line(command: Mapping[str, Any]) -> str:
-    """Return the command line of a training run; options that were chosen for it are left out."""
+    """Return the command line of a training run, without automatically chosen options."""
     chosen = bool(command["reasons"])
     options = {
         "--config-file": None if chosen else command["config_name"],

@@ -16,7 +16,7 @@ MOST_PICTURES = 1000  # in all sheets
 
 
 def write_sheets(pictures: Iterable[tuple[Pixels, str]], folder: Path, name: str) -> list[Path]:
-    """Write NAME_1.jpg, NAME_2.jpg ... with pictures and their captions; return the paths.
+    """Write NAME_1.jpg, NAME_2.jpg ... with captioned pictures; return the paths.
 
     Captions are numbered from 1, and only the first MOST_PICTURES are drawn. Sheets of an earlier
     command are removed.

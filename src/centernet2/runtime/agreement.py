@@ -36,7 +36,7 @@ def compare_detections(
     expected: Mapping[str, NDArray[Any]],
     tolerance: Tolerance = ROUNDING,
 ) -> Agreement:
-    """Match the detections [D, ...] of an image by box, score and label, each at most once."""
+    """Match an image's detections [D, ...] by box, score and label, each at most once."""
     offsets = np.abs(actual["boxes"][:, None] - expected["boxes"]).max(axis=2)  # [A, E]
     differences = np.abs(actual["scores"][:, None] - expected["scores"])
     near = (offsets <= tolerance.offset) & (differences <= tolerance.score)
@@ -58,7 +58,7 @@ def join_agreements(agreements: Iterable[Agreement]) -> Agreement:
 
 
 def _pair(near: NDArray[np.bool_], offsets: NDArray[Any]) -> Iterable[tuple[int, int]]:
-    """Yield pairs (row, column) that are near, the nearest first, each row and column once."""
+    """Yield near pairs (row, column), the nearest first, each row and column once."""
     rows, columns = near.nonzero()
     used_rows: set[int] = set()
     used_columns: set[int] = set()

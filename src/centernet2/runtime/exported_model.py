@@ -98,7 +98,7 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def require_exported(path: Path) -> None:
-    """Raise an error if a path is not that of an exported file, or a part of it is missing."""
+    """Raise an error if a path is no exported file, or if a part of it is missing."""
     if path.suffix not in EXPORTED_SUFFIXES:
         raise ValueError(
             f"{path} is no exported file; give one that ends in {', '.join(EXPORTED_SUFFIXES)}"
@@ -118,7 +118,7 @@ def _threads_of_environment() -> int | None:
 
 
 def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays]:
-    """Return the detections [D, ...] of each of `count` images, with recorded proposals [R, 4].
+    """Return each image's detections [D, ...], with recorded proposals [R, 4].
 
     A batch has either rows of all images, with their `image_index`, or padded rows of each image,
     the first `count` of which are detections. In the form of Model API, the last column of the

@@ -28,7 +28,7 @@ def place_nodes(path: Path, providers: Sequence[str] = ()) -> Placement:
 
 
 def describe_placement(path: Path, placement: Placement) -> Iterator[str]:
-    """Say where the nodes run, and name the operators that the preferred provider leaves."""
+    """Say where the nodes run, and which operators the preferred provider leaves."""
     counts = {name: own.total() for name, own in placement.operators.items()}
     shares = ", ".join(f"{count} on {name}" for name, count in counts.items())
     yield f"{'runtime':13} {placement.runtime}: {', '.join(placement.available)}"

@@ -17,7 +17,7 @@ CPU = "cpu"
 
 
 class TorchSession:
-    """A program of PyTorch (.pt2) that is ready to run: exported, or compiled by AOTInductor.
+    """A program of PyTorch (.pt2), exported or compiled by AOTInductor, ready to run.
 
     Args:
         devices: of PyTorch, at most one; empty: the CPU.

@@ -125,7 +125,7 @@ def _connect(
 
 
 class _Received(io.RawIOBase):
-    """What a socket receives until a deadline, as the file that HTTPResponse makes of a socket.
+    """What a socket receives until a deadline, as the file that HTTPResponse reads.
 
     The timeout of a socket is that of each part. A host that sends one byte at a time would hold a
     thread for hours.

@@ -50,7 +50,7 @@ EXAMPLE = {
 
 
 def media_type(wanted: str | None, accept: str, count: int) -> str:
-    """Return the media type of an answer; Refused if there is none that the client takes.
+    """Return the media type of an answer; Refused if the client takes none.
 
     The option `wanted` of the request goes before its header `accept`. Pictures show one image.
     """
@@ -63,7 +63,7 @@ def media_type(wanted: str | None, accept: str, count: int) -> str:
 
 
 def _accepted(accept: str) -> str:
-    """Return the first media type of an Accept header that the service has; JSON by default."""
+    """Return the first media type of an Accept header that the service has."""
     given = [part.split(";")[0].strip().lower() for part in accept.split(",")]
     for each in given:
         if each in (JSON_TYPE, *PICTURES.values()):

@@ -1,4 +1,4 @@
-"""Dynamic batching: images that arrive at about the same time share a forward pass."""
+"""Dynamic batching: images that arrive close in time share a forward pass."""
 
 import asyncio
 import logging
@@ -104,7 +104,7 @@ class Batcher:
         self._changed.set()
 
     def _next(self, now: float) -> tuple[Hashable | None, float | None]:
-        """Return the bucket whose batch is due, or the seconds until one is; None: for ever."""
+        """Return the bucket that is due, or the seconds until one is; None: for ever."""
         wait = 0.0 if self._is_closing else self._options.max_wait
         due: dict[Hashable, float] = {}
         left: float | None = None
@@ -131,7 +131,7 @@ class Batcher:
         self._metrics.queue_length.dec(count)
 
     async def _run_batch(self, images: Sequence[_Waiting]) -> None:
-        """Answer images, without those whose clients have left, also during a failed batch."""
+        """Answer the images whose clients wait; if a batch fails, run them one by one."""
         batch = [each for each in images if not each.answer.done()]
         if not batch:
             return

@@ -21,7 +21,7 @@ HEADERS = (  # of every answer; a page of another site cannot frame ours or gues
 
 
 async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives; a larger one may take longer in proportion.
+    """Yield the body of a request as it arrives; larger ones may take longer.
 
     Raises:
         Refused: it is too large, or takes too long.
@@ -65,7 +65,7 @@ def _too_large(max_bytes: int) -> Refused:
 
 
 async def unless_left(request: Request, work: Awaitable[T], seconds: float) -> T:
-    """Await work for a request whose body is read; the work is cancelled if its client leaves.
+    """Await work for a request whose body is read, unless its client leaves.
 
     Raises:
         ClientLeft: the client has left.

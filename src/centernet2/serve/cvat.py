@@ -1,4 +1,4 @@
-"""The protocol of CVAT's serverless functions (Nuclio): functions, and objects of an image."""
+"""The protocol of CVAT's serverless functions (Nuclio): functions and objects."""
 
 import json
 import re

@@ -96,7 +96,10 @@ async def detect(
 
 
 async def receive(request: Request, service: Service) -> Upload:
-    """Read the images of a request within the limits; those at addresses may take as long again."""
+    """Read the images of a request within the limits.
+
+    Images at addresses may take as long again.
+    """
     with service.metrics.timed("read"):
         body = await read_body(request, service.limits)
         work = parse_upload(request, body, service.fetch, service.gate.require_few)
@@ -157,7 +160,7 @@ async def _explain(service: Service, content: bytes, query: ExplainOptions) -> d
 
 
 class ClassColors(BaseModel):
-    """The colors of a class in pictures: of its boxes and masks, and of the text of its labels."""
+    """The colors of a class in pictures: of boxes and masks, and of label texts."""
 
     fill: Annotated[str, Field(description="as #rrggbb")]
     text: Annotated[str, Field(description="as #rrggbb, black or white")]

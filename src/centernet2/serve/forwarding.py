@@ -83,7 +83,7 @@ async def answer_with(app: ASGIApp, request: ForwardedRequest) -> ForwardedAnswe
 
 
 class Ingress:
-    """Give each request to a replica of the service, and to another one if that one ends.
+    """Give each request to a replica of the service, and to another if that one ends.
 
     Args:
         replicas: its method `remote` gives a `ForwardedRequest` to a replica.

@@ -20,7 +20,7 @@ OBJECT, LABEL = "Image", "Label"
 
 
 def parse_label_config(text: Any) -> list[LabelConfig]:
-    """Parse a labelling config, its tags in order; Refused if none is for regions of an image.
+    """Parse a labelling config's tags in order; Refused if none is for image regions.
 
     Of several images, the first one that has such a tag counts. A label stands for the class of its
     name, or for those of its attribute predicted_values.
@@ -67,7 +67,7 @@ def image_of(task: Any, config: LabelConfig) -> str:
 def to_label_studio(
     prediction: "Prediction", configs: Sequence[LabelConfig], version: str
 ) -> dict[str, Any]:
-    """Return a prediction of a task: a region for each detection whose class is a label.
+    """Return a task's prediction: a region for each detection whose class is a label.
 
     The regions are of the first tag that the detector has regions for: polygons and brush need
     masks. Refused if there is none.

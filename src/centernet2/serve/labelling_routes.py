@@ -1,4 +1,4 @@
-"""Answer labelling tools: Label Studio as an ML backend, CVAT as functions of Nuclio."""
+"""Answer labelling tools: Label Studio (ML backend) and CVAT (Nuclio functions)."""
 
 import asyncio
 from http import HTTPStatus

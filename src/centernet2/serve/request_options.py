@@ -61,7 +61,7 @@ class RequestOptions(WantedOptions):
 
 
 def with_options(query: RequestOptions, others: Mapping[str, Any]) -> RequestOptions:
-    """Return the options of an address and of a body; Refused if one is in both or is invalid."""
+    """Return options of address and body; Refused if one is invalid or in both."""
     given = query.model_dump(exclude_unset=True)
     if twice := sorted(given.keys() & others.keys()):
         raise unprocessable(f"{twice[0]} is given in the address and in the body; give it once")

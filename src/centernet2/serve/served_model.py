@@ -1,4 +1,4 @@
-"""A detector that the service offers, and the detections that a request wants of it."""
+"""A detector that the service offers, and the detections that a request wants."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_protocol(send_timeout: float) -> type[H11Protocol]:
-    """Return the class of a connection that is cut if its client does not read for some seconds.
+    """Return the class of a connection that is cut if its client stops reading.
 
     uvicorn hands an answer to the transport and closes the connection when all of it is sent. For a
     client that does not read, that is never: the answer would stay in memory, and the service could
@@ -79,7 +79,7 @@ def make_server(service: Service) -> uvicorn.Server:
 
 
 def run(service: Service, taken: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT; those that are accepted are still answered."""
+    """Answer requests until SIGTERM or SIGINT; accepted ones are still answered."""
     host, port = taken.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     page = urlunsplit(("http", f"{shown}:{port}", "/", "", ""))

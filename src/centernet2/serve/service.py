@@ -1,4 +1,4 @@
-"""The state of the service: models, queue, threads; from the content of images to detections."""
+"""The state of the service: models, queue, threads; from images to detections."""
 
 import asyncio
 import logging
@@ -149,7 +149,7 @@ class Service:
     async def fetch(
         self, url: str, rules: AddressRules | None = None, headers: dict[str, str] | None = None
     ) -> bytes:
-        """Return the content of an address that rules admit; default: those of the operator."""
+        """Return the content of an address that rules admit; default: the operator's."""
         call = partial(fetch, url, rules or self.options.addresses, headers)
         return await asyncio.get_running_loop().run_in_executor(self._fetchers, call)
 

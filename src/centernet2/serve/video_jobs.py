@@ -51,7 +51,7 @@ class VideoOptions:
 
 @dataclass(eq=False)
 class VideoJob:
-    """A film or camera and what became of it; the identifier is known to its owner alone."""
+    """A film or camera and what became of it; only its owner knows the identifier."""
 
     name: str  # of the source, for messages
     source: str  # path or address
@@ -149,7 +149,7 @@ class VideoJobs:
 
 
 def _run(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> None:
-    """Detect objects in the frames of a source until its end, or until the job is stopped."""
+    """Detect objects in the frames of a source until its end, or until a stop."""
     if job.stopping.is_set():
         return
     job.state = "running"

@@ -1,4 +1,4 @@
-"""Upload a video or name a camera, ask for its progress, fetch its results, stop it."""
+"""Upload a video or name a camera, ask for progress, fetch results, stop it."""
 
 import asyncio
 from concurrent.futures import Future
@@ -129,7 +129,7 @@ async def video_detections(service: OwnService, id: VideoId) -> Response:
 
 @video_router.get("/videos/{id}/film", response_class=Response, summary="Film of a video")
 async def video_film(service: OwnService, id: VideoId) -> Response:
-    """Return the film with its detections drawn, of a video with `draw=true` that is over."""
+    """Return the film with drawn detections, of a finished video with `draw=true`."""
     film = service.videos.get(id).film
     if film is None:
         raise Refused(

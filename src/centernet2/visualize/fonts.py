@@ -33,7 +33,7 @@ class Font(NamedTuple):
 
 
 def find_font(texts: Iterable[str]) -> Font:
-    """Find a font with the characters of texts; the log names the package if there is none."""
+    """Find a font with the characters of texts; if none, log which one to install."""
     return _find_font(frozenset("".join(texts)))
 
 
