@@ -1,4 +1,4 @@
-"""Check the arguments of Python functions: their names, types and ranges, and empty paths."""
+"""Check the arguments of Python functions: names, types, ranges, empty paths."""
 
 import inspect
 import os
@@ -93,7 +93,7 @@ def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def as_argument(
     name: str, value: Any, default: Any = None, ranges: Mapping[str, Accepted] | None = None
 ) -> Any:
-    """Return an argument in the type of Python; the value of an option is checked by its name.
+    """Check an argument by its name, and return it in Python's own type.
 
     None is accepted where it is the default; options have the class of their default.
     """

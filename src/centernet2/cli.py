@@ -68,7 +68,7 @@ def _search_less_for_garbage() -> None:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """End the process after an error of the user or a signal: a sentence and an exit code.
+    """End the process after a user's error or a signal: a sentence and an exit code.
 
     Errors of the program keep their traceback.
     """
@@ -164,7 +164,7 @@ def _refuse_unknown_words(words: Sequence[str]) -> None:
 
 
 def start_logging() -> None:
-    """Log short lines to a terminal, and lines with date and level to a file or a pipe.
+    """Log short lines to a terminal, lines with date and level to a file or a pipe.
 
     The main process logs at level INFO. Other processes, whose warnings repeat those of the main
     process, log at ERROR. All of them log at the level of CENTERNET2_LOG_LEVEL if it is set. DEBUG

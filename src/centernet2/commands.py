@@ -1,4 +1,4 @@
-"""The commands in groups: their help, the job that each one runs, and what prints its result.
+"""The commands in groups: help, the job each one runs, what prints its result.
 
 To add a command, write a function in a file of `jobs/` and a row of `COMMANDS`. A job is imported
 when its command is used, so that the list of commands appears at once.
@@ -178,7 +178,7 @@ app = App(
 
 
 def __getattr__(name: str) -> Callable[..., None]:
-    """Return the function of a command; the argument parser asks for it when it is used."""
+    """Return the function of a command when the argument parser asks for it."""
     if name not in COMMANDS:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return as_function(find_job(name), COMMANDS[name])

@@ -41,7 +41,7 @@ def available_devices() -> list[str]:
 
 
 def _device_of_process(kind: str, rank: int) -> torch.device:
-    """Return the device of one of the processes that torchrun has started on this machine."""
+    """Return the device of one of the processes that torchrun started on this machine."""
     count = torch.accelerator.device_count()
     if rank >= count:
         raise ValueError(
@@ -143,7 +143,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _counts_memory(device: torch.device) -> bool:
-    """Whether PyTorch counts the memory of a device; its earlier releases do not for MPS.
+    """Whether PyTorch counts a device's memory; earlier releases do not for MPS.
 
     See issue 186430 of PyTorch.
     """

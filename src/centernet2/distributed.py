@@ -58,7 +58,7 @@ def gather_objects(obj: T) -> list[T]:
 
 
 def gather_on_main_process(obj: T) -> list[T]:
-    """Gather an object from each process on the main process, in order of rank; [] on others."""
+    """Gather an object of each process on the main one, by rank; [] on the others."""
     if world_size() == 1:
         return [obj]
     gathered: list[T] | None = [obj] * world_size() if is_main_process() else None
@@ -78,7 +78,7 @@ class OtherProcessError(RuntimeError):
 
 @contextmanager
 def failing_together() -> Iterator[None]:
-    """Let all processes fail if the block fails on one; it must not use collective operations.
+    """Let all processes fail if the block fails on one; it must not use collectives.
 
     Otherwise the others would wait for one that has left. Errors that may be handled do so alone:
     interruptions are not caught.

@@ -1,4 +1,4 @@
-"""Exit codes of the command `centernet2`, and the exceptions that stand for two of them."""
+"""Exit codes of the command `centernet2`, and the exceptions for two of them."""
 
 from enum import IntEnum
 from pathlib import Path
@@ -32,7 +32,7 @@ class TrainingInterrupted(Exception):
 
 
 class TrainedWithoutEvaluation(Exception):
-    """All steps are done and `checkpoint` is written, but the last evaluation has failed."""
+    """Training is done and `checkpoint` is written, but the last evaluation failed."""
 
     def __init__(self, checkpoint: Path, error: Exception) -> None:
         super().__init__(

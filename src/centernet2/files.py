@@ -1,4 +1,4 @@
-"""Atomic writing of files, their names and kinds, the cache folder, and image suffixes."""
+"""Atomic writing, names and kinds of files, the cache folder, and image suffixes."""
 
 import errno
 import math
@@ -50,7 +50,7 @@ def without_image_suffix(name: str) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, also those behind links to folders, each folder once."""
+    """Yield the files below a folder, each folder once, even behind links to folders."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -63,7 +63,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def irregular_kind(path: Path | str) -> str:
-    """Name what a path is that is no regular file; empty for files, and for what does not exist.
+    """Name what a path is if not a regular file; empty if it is one or is missing.
 
     Reading from a pipe or a device may never end.
     """
@@ -85,7 +85,7 @@ def read_regular_file(path: Path) -> bytes:
 
 
 def one_form(text: str) -> str:
-    """Return a name in one Unicode form (NFC): macOS and Windows store accents differently."""
+    """Return a name in Unicode form NFC; macOS and Windows store accents differently."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -97,7 +97,7 @@ def unicode_forms(text: str) -> list[str]:
 
 
 def stored_name(folder: Path, name: str) -> str:
-    """Return a name below a folder in the Unicode form in which it exists; else as it is."""
+    """Return a name in the Unicode form that exists below a folder, or else as it is."""
     if name.isascii():
         return name
     return next((form for form in unicode_forms(name) if (folder / form).exists()), name)
@@ -115,7 +115,7 @@ def printable(name: Path | str) -> str:
 
 
 def describe_os_error(error: OSError) -> str | None:
-    """Describe an error of the file system in one sentence; None: it is not about a file."""
+    """Describe a file system error in one sentence; None: it is not about a file."""
     if error.errno is None:
         return str(error) if isinstance(error, FileNotFoundError) else None
     if error.filename is None and error.errno not in FULL:
@@ -132,7 +132,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Write a JSON file that appears whole or not at all; NaN and infinity become null."""
+    """Write a JSON file whole or not at all; NaN and infinity become null."""
     from json import dumps  # not for --help, which imports this file
 
     try:
@@ -188,7 +188,7 @@ def open_atomic(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a path at which to write a file before it is renamed: another one in each call."""
+    """Return the path to write a file at before it is renamed; each call has its own."""
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 

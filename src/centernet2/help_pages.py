@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class HelpPages:
-    """Prints a help page; joins the lines of docstrings, which are those of the source.
+    """Printer of a help page, without the line breaks of docstrings in the source.
 
     Args:
         find_job: returns the function whose docstring describes the command; None: the description

@@ -1,4 +1,4 @@
-"""Outputs of commands: where they can be written, by which process, and what may be replaced.
+"""Outputs of commands: where and by which process to write, what to replace.
 
 A command replaces only files that it has made itself: never an input, never a file of other origin.
 Its files carry a mark in their first or last bytes. Lists and metrics, whose form other programs
@@ -121,7 +121,7 @@ def _require_writable(path: Path, folder: Path, option: str) -> None:
 
 
 def _takes_files(folder: Path) -> bool:
-    """Whether files can be created in a folder, of which its permissions alone do not tell."""
+    """Whether files can be created in a folder, which permissions alone do not tell."""
     try:
         with TemporaryFile(dir=folder):
             return True
@@ -166,7 +166,7 @@ def read_ends(path: Path) -> tuple[bytes, bytes]:
 
 
 def move_to_earlier(folder: Path, paths: Sequence[Path]) -> Path:
-    """Move what an earlier run has written in a folder to earlier_1, earlier_2, ... in it.
+    """Move an earlier run's files in a folder to earlier_1, earlier_2, ... in it.
 
     Files keep their places below it, and folders that become empty are removed.
 

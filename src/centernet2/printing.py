@@ -45,7 +45,7 @@ def print_reproduction(verdict: "Verdict") -> None:
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Print the metrics of two detectors side by side; exit with code 1 if images were skipped."""
+    """Print the metrics of two detectors; exit with code 1 if images were skipped."""
     from centernet2.report.tables import differences_table
 
     _print(differences_table(comparison.differences, confidence=comparison.confidence))
@@ -53,7 +53,7 @@ def print_comparison(comparison: "Comparison") -> None:
 
 
 def print_thresholds(chosen: "Thresholds") -> None:
-    """Print thresholds and calibration errors; exit with code 1 if images were skipped."""
+    """Print thresholds and calibration errors; exit with 1 if images were skipped."""
     from centernet2.report.tables import calibration_table, thresholds_table
 
     _print(thresholds_table(chosen.by_class))
@@ -63,7 +63,7 @@ def print_thresholds(chosen: "Thresholds") -> None:
 
 
 def print_pseudo_labels(labels: "PseudoLabels") -> None:
-    """Print the number of boxes of each class; exit with code 1 if images were skipped."""
+    """Print the number of boxes of each class; exit with 1 if images were skipped."""
     from centernet2.report.tables import counts_table
 
     _print(counts_table(labels.boxes))
@@ -123,7 +123,7 @@ def print_agreement(agreement: dict[str, Any]) -> None:
 
 
 def print_export(certificate: dict[str, Any]) -> None:
-    """Print how far an exported file agrees with PyTorch, and what its precision costs."""
+    """Print how an exported file agrees with PyTorch, and what its precision costs."""
     print_agreement(certificate)
     if evaluation := certificate.get("evaluation"):
         from centernet2.report.tables import precision_tables

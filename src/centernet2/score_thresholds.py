@@ -40,7 +40,7 @@ def require_score(value: object, name: str) -> float:
 
 
 def parse_thresholds(words: Sequence[str], name: str) -> Threshold:
-    """Parse a threshold from a command line: a number, or CLASS=NUMBER, several with commas."""
+    """Parse a threshold: one number, or CLASS=NUMBER, several separated by commas."""
     if len(words) == 1 and "=" not in words[0]:
         return require_score(_number(words[0], name), name)
     scores: dict[str, float] = {}

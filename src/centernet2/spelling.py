@@ -1,4 +1,4 @@
-"""Words of users and of messages: lists, a known one that was meant, nouns with their number."""
+"""Words of users and messages: lists, known words that were meant, counted nouns."""
 
 from collections.abc import Iterable, Sequence
 

@@ -112,7 +112,7 @@ class TestSize:
 
 @dataclass(frozen=True)
 class ScoreCalibration:
-    """What turns scores into probabilities: sigmoid(logit(score) / temperature + offset)."""
+    """Map from scores to probabilities: sigmoid(logit(score) / temperature + offset)."""
 
     temperatures: tuple[float, ...]  # by label, of the scores of detections
     offsets: tuple[float, ...]
@@ -175,7 +175,7 @@ class ImageDetector(Protocol):
 
 
 class UnknownObjects(NamedTuple):
-    """One box for each object of an image, and whether it may be of none of the classes."""
+    """One box for each object of an image, and whether it may be of no class."""
 
     boxes: Tensor  # [U, 4] xyxy float, pixels of the model's input
     novelty: Tensor  # [U] entropy of the class probabilities

@@ -1,4 +1,4 @@
-"""Text files of any origin: UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
+"""Text files in UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
 
 import codecs
 from itertools import pairwise
@@ -24,7 +24,7 @@ CYRILLIC_LETTERS = range(0xC0, 0x100)  # in CP1251
 
 
 def read_text_file(path: Path) -> str:
-    """Read a text file of any origin: UTF-8, or UTF-16 and UTF-32; lines end with a newline.
+    """Read a text file in UTF-8, UTF-16 or UTF-32; lines end with a newline.
 
     Raises:
         ValueError: the file has another encoding, which the message guesses, or is no text file.
@@ -67,7 +67,7 @@ def unicode_encoding(content: bytes) -> tuple[str, int]:
 
 
 def guess_encoding(content: bytes) -> list[str]:
-    """Return the likely encodings of a text that is not UTF-8: one, or two that share their bytes.
+    """Return the likely encoding of a text that is not UTF-8, or two equally likely.
 
     The languages of East Asia write two bytes per character; an encoding is likely when its usual
     characters are most of the text's. A letter of CP1252 is alone among letters of ASCII.

@@ -39,7 +39,7 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def divide_threads(processes: int, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Give each process of a job its share of the cores, unless a person has set the number."""
+    """Give each process of a job its share of the cores, unless a user set the number."""
     if NUMBER not in environment or environment.get(ADAPTATION) == BY_QUOTA:
         environment[NUMBER] = str(max(1, usable_cores() // processes))
 
@@ -65,7 +65,7 @@ def present_cores() -> int:
 
 
 def usable_cores() -> int:
-    """Return the number of cores whose time this process may use: no more than its quota."""
+    """Return the number of cores that this process may use, at most its quota."""
     quota = cpu_quota()
     return present_cores() if quota is None else max(1, min(present_cores(), int(quota)))
 
@@ -147,7 +147,7 @@ def busy_time() -> float:
 
 
 class ThreadsByLoad:
-    """Set the number of PyTorch's threads by the cores that other processes leave free.
+    """Set PyTorch's number of threads by the cores that other processes leave free.
 
     Those that load the data are other processes, too. Nothing changes unless `choose_threads` or
     the environment asks for it.

@@ -264,7 +264,7 @@ def _refuse_assignment(word: str, name: str, value: str, command: str, known: Se
 
 
 def _advice(plain: str, command: str) -> str:
-    """Return what to write instead of an option of another package; "": it is not known."""
+    """Return what replaces an option of another package; "": it is not known."""
     if replacement := find_replacement(plain, command):
         return replacement.text
     if any(plain in each.words for each in OTHER_NAMES):
@@ -273,7 +273,7 @@ def _advice(plain: str, command: str) -> str:
 
 
 def find_replacement(name: str, command: str) -> Replacement | None:
-    """Find what another package's name of an option is for a command, or for its function."""
+    """Find what replaces another package's option in a command, or in its function."""
     plain, command = _plain(name), OTHER_COMMANDS.get(command, command)
     return next((r for r in OTHER_NAMES if plain in r.words and r.is_for(command)), None)
 
@@ -283,7 +283,7 @@ def _plain(name: str) -> str:
 
 
 def describe_refusal(error: CycloptsError, commands: Sequence[str]) -> str:
-    """Describe an error of the argument parser in one sentence, in the words of the user."""
+    """Describe an argument parser's error in one sentence, in the words of the user."""
     command = " ".join(error.command_chain or ())
     match error:
         case MissingArgumentError():

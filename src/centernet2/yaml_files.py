@@ -10,7 +10,7 @@ Loader = yaml.BaseLoader | yaml.SafeLoader
 
 
 class TextLoader(yaml.BaseLoader):
-    """Loads every scalar as the text that was written, and refuses keys that occur twice."""
+    """YAML loader that keeps scalars as text and refuses keys that occur twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         for key in repeated_keys(node):

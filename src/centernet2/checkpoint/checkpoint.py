@@ -71,7 +71,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def holds_weights(
     path: Path, weights: Mapping[str, Tensor], *, resumable: bool | None = None
 ) -> bool:
-    """Whether a file is a checkpoint with exactly these weights; False if it cannot be read.
+    """Whether a file is a readable checkpoint with exactly these weights.
 
     If `resumable` is given, it must hold the state of a training run, too, or must not.
     """
@@ -87,7 +87,7 @@ def holds_weights(
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names, shapes and values of weights, in the order of the names."""
+    """Return the SHA-256 of the names, types, shapes and values of weights."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         # a copy: numpy would hold on to the memory of a sharded weight

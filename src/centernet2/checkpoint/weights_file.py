@@ -74,7 +74,7 @@ def _begins_as_zip(path: Path) -> bool:
 
 
 def is_readable_name(path: Path) -> bool:
-    """Whether a checkpoint of this name would be read, and not taken for a file of another kind."""
+    """Whether a checkpoint of this name is read as one, not as another kind of file."""
     return path.suffix.lower() not in (*SUFFIXES, ".safetensors")
 
 

@@ -44,7 +44,7 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str]) -> D
 
 
 def category_names(content: dict[str, Any]) -> list[str]:
-    """Return the names of the categories of records in COCO's format, as far as they have any."""
+    """Return the names of those categories in COCO records that have one."""
     return [name for name, _ in _named_categories(content)]
 
 
@@ -83,7 +83,7 @@ def rename_categories(content: dict[str, Any], class_map: Mapping[str, str]) -> 
 
 
 def _name(category: Any) -> str:
-    """Return the name of a category as the reader of COCO's format has it; empty: none."""
+    """Return the name of a category as the COCO reader cleans it; empty: none."""
     name = category.get("name") if isinstance(category, dict) else None
     return clean_name(str(name)) if type(name) in (int, float, str) else ""
 

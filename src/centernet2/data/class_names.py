@@ -1,4 +1,4 @@
-"""Lists of class names: where the classes of one are in another, and how messages show them."""
+"""Lists of class names: joining one to another, and showing them in messages."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -128,7 +128,7 @@ class DetectionDataset(SharedArrays):
         return 0 if self.sources is None else int(self.sources[i])
 
     def is_target(self, rows: slice) -> BoolArray:
-        """Whether boxes are trained on: no crowds and, if masks were read, with a pixel of one."""
+        """Whether boxes are trained on: those that are no crowds and have no empty mask."""
         single = ~self.crowd[rows]
         return single if self.masks is None else single & self.masks.have_pixels(rows)
 
@@ -225,7 +225,7 @@ def require_objects(dataset: DetectionDataset) -> None:
 
 
 def require_ground_truth(dataset: DetectionDataset) -> None:
-    """Raise ValueError if there is no object to compare detections with; crowds are none."""
+    """Raise ValueError if there is no object but crowds to compare detections with."""
     if dataset.crowd.all():
         raise ValueError(
             f"{dataset.origin}: no image has an object, so there is no AP to compute; "
@@ -332,7 +332,7 @@ def concatenate(datasets: Sequence[DetectionDataset]) -> DetectionDataset:
 
 
 def _join_labelled(datasets: Sequence[DetectionDataset]) -> BoolArray | None:
-    """Join which classes each of several data sets labels; None: all of them label all."""
+    """Join which classes each of several data sets labels; None: each labels all."""
     if all(dataset.labelled is None for dataset in datasets):
         return None
     everything = np.ones((1, len(datasets[0].class_names)), dtype=bool)

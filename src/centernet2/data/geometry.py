@@ -90,7 +90,7 @@ def clip_and_drop_empty(target: Target, *, height: int, width: int) -> Target:
 
 
 def rotated_extent(width: float, height: float, angle: float) -> tuple[float, float]:
-    """Width and height of the upright box around one that is rotated by an angle in radians."""
+    """Width and height of the upright box around a rotated one; angle in radians."""
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
     return width * cos + height * sin, width * sin + height * cos
 

@@ -1,4 +1,4 @@
-"""Check the image files of a split: existence and size of all, decoding of a sample.
+"""Check the images of a split: existence and size of all, decoding of a sample.
 
 `centernet2 check` and `centernet2 train` make their findings here. A training run reads headers
 alone, so that it starts soon; `check` decodes every image.
@@ -246,7 +246,7 @@ def _such_as(finding: Finding) -> str:
 
 
 def _check_split(dataset: DetectionDataset, *, seconds: float) -> SplitImages:
-    """Read the headers of this process's share for some seconds, and decode a sample of all."""
+    """Read the headers of this process's share for some seconds, and decode a sample."""
     rank, processes = distributed.rank(), distributed.world_size()
     end = time.monotonic() + seconds
     count, notable = 0, dict[int, CheckedImage]()
@@ -290,7 +290,7 @@ def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
 
 
 def read_sizes(paths: Sequence[Path], what: str) -> Iterator[tuple[int, int] | ImageError]:
-    """Yield height and width of each image by its header, upright, or why it cannot be read."""
+    """Yield height and width of each image, upright, from its header, or the error."""
 
     def read(path: Path) -> tuple[int, int] | ImageError:
         try:

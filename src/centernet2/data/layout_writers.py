@@ -138,7 +138,7 @@ WRITERS: dict[str, DatasetWriter] = {"coco": write_coco, "yolo": write_yolo, "vo
 
 
 def _relative(dataset: DetectionDataset, i: int) -> str:
-    """Path of an image below the folder of the data set, with a name that any layout can hold."""
+    """Path of an image below the data set's folder, with a name any layout can hold."""
     name = PurePosixPath(fsdecode(dataset.files[i]))
     parts = name.parts[-1:] if name.is_absolute() or ".." in name.parts else name.parts
     return "/".join(UNSAFE_IN_NAMES.sub("_", part) for part in parts)
@@ -157,7 +157,7 @@ def _copy_images(
 
 
 def _with_different_stems(names: list[str], taken: Iterable[str]) -> list[str]:
-    """Number the names that are equal without their suffixes, which YOLO and VOC cannot tell."""
+    """Number the names with the same stem, which YOLO and VOC cannot tell apart."""
     paths = [PurePosixPath(name) for name in names]
     given = {str(path.with_suffix("")) for path in paths}
     used, result = set(taken), []

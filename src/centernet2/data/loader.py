@@ -238,7 +238,7 @@ def _load(
 
 
 def _ignore_stop_signals(closed: c_bool, worker: int) -> None:
-    """Ignore SIGTERM and Ctrl-C in a worker: the main process decides when workers end.
+    """Ignore SIGTERM and Ctrl-C in a worker: the main process decides when it ends.
 
     These signals often reach the whole process group, the workers first. A worker ends when the
     main process closes the loader or is gone, which it notices within seconds.

@@ -1,4 +1,4 @@
-"""Data sets that do not label all classes of a detector: the others are unknown in their images."""
+"""Data sets that label only some classes of a detector; the others are unknown."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from centernet2.structures import BoolArray, FloatArray, IntArray, UserId
 def with_unlabelled_classes(
     dataset: DetectionDataset, class_names: Sequence[str]
 ) -> DetectionDataset:
-    """Number the classes by `class_names`, which has more of them: the data do not label these.
+    """Renumber the classes by `class_names`; the data do not label the added ones.
 
     A class that is added has its name as id.
     """
@@ -53,7 +53,7 @@ def concatenate_partial(datasets: Sequence[DetectionDataset]) -> DetectionDatase
 
 
 def annotated_classes(dataset: DetectionDataset) -> FederatedLabels:
-    """Return the classes that each image has no object of, for an evaluation as in LVIS."""
+    """Return the classes that each image is known to lack, to evaluate as in LVIS."""
     if dataset.federated is not None:
         return dataset.federated
     everything = np.ones((1, len(dataset.class_names)), dtype=bool)

@@ -61,7 +61,7 @@ def compare_pairs(
     confidence: float,
     seed: int,
 ) -> dict[str, Difference]:
-    """Compare pairs of detectors by their means: {"AP": ..., "AP50": ..., "AP/<class>": ...}.
+    """Compare pairs of detectors by their means: {"AP": ..., "AP/<class>": ...}.
 
     Args:
         pairs: COCO results [D, 7] of both detectors of each pair.

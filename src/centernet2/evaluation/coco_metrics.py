@@ -82,7 +82,7 @@ def coco_metrics(
 def _metrics_of_kind(
     truth: GroundTruth, evaluator: COCOeval, counts: list[int]
 ) -> dict[str, float]:
-    """Compute the metrics of boxes or masks; `counts` are the detections per image of AR."""
+    """Compute the metrics of boxes or masks; `counts`: detections per image for AR."""
     evaluator.params.max_dets = counts
     evaluator.evaluate()
     evaluator.accumulate()

@@ -1,4 +1,4 @@
-"""The files of an evaluation's detections: each data set has its own, with its own ids."""
+"""Files of an evaluation's detections, for each data set with its own ids."""
 
 import json
 import logging
@@ -73,7 +73,7 @@ def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, Imag
 
 
 def read_stages(path: Path, truth: GroundTruth) -> dict[int, dict[str, Any]]:
-    """Read stages.json by the position of the image; empty without the file, or if it is not ours.
+    """Read stages.json by position of the image; empty if it is missing or not ours.
 
     It only adds to the report of an evaluation, so that a wrong one is said and left out.
     """

@@ -1,4 +1,4 @@
-"""What evaluation reads of a data set, and its arrays in the form of the evaluator.
+"""What evaluation reads of a data set, and its arrays as the evaluator takes them.
 
 Inside evaluation an image is its position in the data set and a class is its label. The evaluator
 gets these numbers plus one. The ids of the user's files appear in files of results only.

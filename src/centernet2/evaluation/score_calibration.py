@@ -79,7 +79,7 @@ def fit_calibration(observed: Observations, num_classes: int) -> ScoreCalibratio
 def _with_fair_objectness(
     calibration: ScoreCalibration, observed: Observations
 ) -> ScoreCalibration:
-    """Move the offset of the objectness until its mean is the share of detections on objects.
+    """Set the offset so that mean objectness is the share of detections on objects.
 
     Objectness is at least the score, which alone would raise the mean.
     """
@@ -92,7 +92,7 @@ def _with_fair_objectness(
 
 
 def _fit(scores: FloatArray, right: BoolArray, prior: tuple[float, float]) -> tuple[float, float]:
-    """Return slope and offset of the logistic regression of `right` on the logit of scores.
+    """Return slope and offset of the logistic regression of `right` on score logits.
 
     Without detections, they are those of `prior`.
     """
@@ -119,7 +119,7 @@ def calibrate_labels(
 
 
 def calibration_errors(observed: Observations, num_classes: int) -> dict[str, CalibrationError]:
-    """Measure the errors before and after a calibration on detections that it has not seen.
+    """Measure errors before and after a calibration on detections it has not seen.
 
     It is fitted on every second image and measured on the others, then the other way round.
     """

@@ -157,7 +157,7 @@ def _score_images(
 
 
 def _join_skipped(dataset: GroundTruth, own: Mapping[int, SkippedImage]) -> dict[int, SkippedImage]:
-    """Join the images that the processes have skipped; raise ValueError if they are most of all."""
+    """Join the images that processes have skipped; raise ValueError for too many."""
     skipped = {i: each for part in gather_objects(dict(own)) for i, each in part.items()}
     if len(skipped) > MAX_SKIPPED * len(dataset):
         raise ValueError(
@@ -176,7 +176,7 @@ def score_results(
     output_dir: Path | None,
     skipped: Mapping[int, SkippedImage] = MappingProxyType({}),
 ) -> Scored:
-    """Compute the COCO metrics of results [D, 7], with masks if the data have them too.
+    """Compute the COCO metrics of results [D, 7], with masks if the data have them.
 
     For data in the layout of Pascal VOC, its metrics are added. The objects of skipped images are
     left out.

@@ -1,4 +1,4 @@
-"""From when an object is of none of the classes, fitted to images of known classes alone."""
+"""Thresholds for objects of none of the classes, fitted to known classes alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Image files of any format from anywhere, as arrays, and at the size of a test as tensors."""
+"""Image files of any format from anywhere, as arrays, or as tensors of test size."""

@@ -1,4 +1,4 @@
-"""HEIC photographs, as telephones take them: Pillow reads them with the plugin of a package."""
+"""HEIC photographs, as telephones take them: Pillow reads them with a plugin."""
 
 import io
 from importlib import import_module

@@ -59,7 +59,7 @@ def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> 
 
 
 def _require_moderate_size(content: bytes, name: str) -> None:
-    """Raise ImageError for an image that would fill the memory, by the limit of Pillow."""
+    """Raise ImageError for an image above Pillow's limit, which would fill the memory."""
     try:
         with open_image(content):
             return
@@ -94,7 +94,7 @@ def read_file(source: Path | str) -> bytes:
 
 
 def _require_regular(path: Path | str) -> None:
-    """Raise ImageError for a folder, a pipe or a device, from which reading may never end."""
+    """Raise ImageError for a folder, pipe or device; reading these may never end."""
     kind = irregular_kind(path)
     if kind:
         raise ImageError(f"{printable(path)}: the image is {kind}; replace it or leave it out")
@@ -138,7 +138,7 @@ def upright_size(file: Image.Image) -> tuple[int, int]:
 
 
 def orientation_of(file: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; not that of XMP, which decoding does not read.
+    """Return the EXIF orientation, 1 to 8; not that of XMP, which decoding ignores.
 
     Damaged EXIF has none: the pixels may be in order.
     """

@@ -90,7 +90,7 @@ def resize_image(image: Tensor | StoredImage, height: int, width: int) -> Tensor
 
 
 def _interpolate(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Interpolate an image [3, H, W], equally to torchvision, whose import takes a second."""
+    """Interpolate an image [3, H, W] as torchvision does, which is slow to import."""
     is_native = image.dtype in (torch.float32, torch.float64) or (
         image.dtype == torch.uint8 and _interpolates_uint8(image.device)
     )

@@ -87,7 +87,7 @@ def _fetch(url: str, start: int | None = None, size: int = 0) -> bytes:
 
 
 def _limits(url: str) -> dict[str, Any]:
-    """Return the arguments with which an HTTP server that stalls ends an attempt in time."""
+    """Return the arguments that end an attempt in time if an HTTP server stalls."""
     if not url.startswith(("http://", "https://")):
         return {}
     from aiohttp import ClientTimeout

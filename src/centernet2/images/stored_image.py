@@ -30,7 +30,7 @@ def to_tensor(pixels: Pixels) -> Tensor:  # uint8 [3, H, W]
 
 
 def to_pixels(image: Tensor) -> Pixels:
-    """Return an image uint8 [3, H, W] as an array that shares its memory, if it is of the CPU."""
+    """Return an image uint8 [3, H, W] as an array; on the CPU they share memory."""
     pixels: Pixels = image.cpu().permute(1, 2, 0).numpy()
     return pixels
 

@@ -1,4 +1,4 @@
-"""Corrections of labels that people have accepted, and their application to a copy of the data."""
+"""Corrections of labels that people have accepted, applied to a copy of the data."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def read_accepted(path: Path) -> list[Correction]:
 
 
 def require_undecided(path: Path) -> None:
-    """Raise ValueError if people have decided about suggestions, which a check would replace."""
+    """Raise ValueError if a check would replace decisions about suggestions."""
     if path.exists() and any(each.get("accept") is not None for each in _suggestions(path)):
         raise ValueError(
             f"{path} holds decisions; apply them with --accepted {path} --fix COPY.json, and move "

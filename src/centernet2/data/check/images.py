@@ -83,7 +83,7 @@ def check_across(splits: Mapping[str, tuple[Sequence[str], Sequence[ImageFacts]]
 def _same_images(
     first: Sequence[tuple[str, Thumbnail]], second: Sequence[tuple[str, Thumbnail]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the name of each second image that is also a first one, and that of the first."""
+    """Yield the names (second, first) of each second image that is also a first one."""
     thumbnails = [np.stack([small for _, small in pairs]) for pairs in (first, second)]
     # many images may be equal: each thumbnail is compared once
     distinct: dict[bytes, int] = {}
@@ -103,7 +103,7 @@ def _same_images(
 
 
 def _near(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[IntArray]:
-    """Yield the rows of the hashes that differ from each other hash in at most MAX_BITS.
+    """Yield for each of `others` the rows of hashes that differ in at most MAX_BITS.
 
     Two such hashes agree in one of their four parts, as there are more parts than bits that may
     differ. Only hashes that share a part are compared, so the time grows with the number of images.

@@ -1,4 +1,4 @@
-"""Labels of a data set that are likely to be wrong, by what a detector says about them.
+"""Labels of a data set that are likely to be wrong, according to a detector.
 
 Every label and every detection without a label gets a suspicion in 0..1. The detector need not be
 calibrated: it is compared with what it says about the other labels of the class. So suspicions of
@@ -65,7 +65,7 @@ class LabelError(NamedTuple):
 def find_label_errors(
     views: Sequence[LabelView], class_names: Sequence[str], split: str
 ) -> list[LabelError]:
-    """Return what is most suspicious about each label, and each detection without a label."""
+    """Return the main suspicion about each label, and each detection without a label."""
     if not views:
         return []
     errors = chain(_label_errors(views, class_names), _missing_labels(views, class_names))
@@ -132,7 +132,7 @@ def _suspicions(
 
 
 def _typical(values: FloatArray, labels: IntArray, num_classes: int) -> FloatArray:  # [B]
-    """Return for each label the median of its class, or of all labels if the class has few."""
+    """Return for each label the median of its class; of all labels if it has few."""
     medians = np.full(num_classes, np.median(values))
     for label in range(num_classes):
         own = values[labels == label]
@@ -163,7 +163,7 @@ def _missing_labels(views: Sequence[LabelView], class_names: Sequence[str]) -> I
 
 
 def _labeled_shares(scores: FloatArray, labeled: BoolArray) -> FloatArray:
-    """Return for each detection [D] of a class the share of those of similar scores with a label.
+    """Return for each detection [D] of a class the labeled share of similar scores.
 
     Where they are few, the share tends to the score.
     """

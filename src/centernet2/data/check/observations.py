@@ -96,7 +96,7 @@ def check_classes(class_names: Mapping[str, Sequence[str]]) -> list[Finding]:
 
 
 def without_masks(finding: Finding) -> Finding:
-    """Turn a finding about masks into what it means to training on boxes alone: nothing."""
+    """Reword a finding about masks, which does not affect training on boxes alone."""
     done = {"refuses": "refuses them", "drops": "leaves these objects out"}.get(finding.action)
     action: Action = "keeps" if finding.action == "refuses" else "note"
     with_masks = "training with masks (MODEL.MASK_ON, INPUT.COPY_PASTE)"
@@ -105,7 +105,7 @@ def without_masks(finding: Finding) -> Finding:
 
 
 def without_training(finding: Finding) -> Finding:
-    """Turn a finding of the test split, which training does not read, into what it means to it."""
+    """Reword a finding of the test split, which training does not read."""
     if finding.action != "refuses":
         return finding
     advice = f"training does not read this split; {finding.advice}"

@@ -129,7 +129,7 @@ def _image(records: ReadRecords, i: int) -> Record:
 
 
 def _annotations(records: ReadRecords, kept: BoolArray, first: IntArray) -> Iterator[Record]:
-    """Yield the annotations of the images `kept` [I]; those of several listings are joined.
+    """Yield the annotations of the images `kept` [I]; join those of several listings.
 
     Args:
         first: [I] listing that the objects of each image belong to.

@@ -1,4 +1,4 @@
-"""Suggested corrections as JSON records, in which people accept or reject each one."""
+"""Suggested corrections as JSON records, for people to accept or reject."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ DIGITS = 2  # decimals of suggested boxes, in pixels
 def suggestion_records(
     errors: Sequence[LabelError], splits: Mapping[str, ExaminedSplit]
 ) -> list[Record]:
-    """Return a record for each suspected error, numbered from 1, with an empty decision."""
+    """Return a numbered record, still without a decision, for each suspected error."""
     ids = {name: annotation_ids(split.records) for name, split in splits.items()}
     boxes = {name: _repaired_boxes(split) for name, split in splits.items()}
     records = []

@@ -1,4 +1,4 @@
-"""The annotations of a COCO JSON file as columns; those that cannot be used become findings."""
+"""The annotations of a COCO JSON file as columns; unusable ones become findings."""
 
 import math
 from collections.abc import Callable
@@ -111,7 +111,7 @@ def _derive_boxes(
 
 
 def _enclose_rotated(table: RecordTable, xywh: FloatArray) -> None:
-    """Replace boxes that CVAT stores before their rotation, in place, by the enclosing ones."""
+    """Replace boxes that CVAT rotates by the upright boxes around them, in place."""
     rotated = []
     for row, record in enumerate(table.records):
         attributes = record.get("attributes")
@@ -163,7 +163,7 @@ def is_rotation(value: Any) -> bool:
 
 
 def _count_ignored(table: RecordTable, crowd: BoolArray) -> None:
-    """Find objects that some tools mark as ignored; COCO's evaluation has crowds alone."""
+    """Find objects that tools mark as ignored; COCO's evaluation ignores only crowds."""
     ignored = [row for row, value in enumerate(table.column("ignore")) if value and not crowd[row]]
     table.log.add(
         "annotations that are marked as ignored", "keeps",
@@ -185,7 +185,7 @@ def _finite_boxes(table: RecordTable, xywh: FloatArray, known: BoolArray) -> Boo
 def _scale_shares(
     table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> BoolArray:
-    """Find shares in place of pixels; scale them to pixels, in place, for a repaired copy."""
+    """Find boxes in shares; scale them to pixels, in place, for a repaired copy."""
     in_shares = np.zeros(len(xywh), dtype=bool)
     rows = np.flatnonzero(usable)
     in_shares[rows[rows_in_shares(xywh[rows], sizes[rows])]] = True
@@ -202,7 +202,7 @@ def _scale_shares(
 def _turn_corners(
     table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> None:
-    """Find corners in place of sizes; turn them into sizes, in place, for a repaired copy."""
+    """Find boxes as corners; turn them into sizes, in place, for a repaired copy."""
     rows = np.flatnonzero(usable)
     if are_corners(xywh[rows], sizes[rows]):
         xywh[rows, 2:] -= xywh[rows, :2]
@@ -271,7 +271,7 @@ def _areas(
 
 
 def _crowd(table: RecordTable, usable: BoolArray) -> BoolArray:
-    """Whether annotations are crowds; those that do not say it clearly become unusable, in place.
+    """Whether annotations are crowds; unclear ones become unusable, in place.
 
     Crowds are one of two kinds of annotation, so 2 may mean anything.
     """

@@ -1,4 +1,4 @@
-"""Tell in which form and unit all boxes of a file are: sizes or corners, pixels or shares."""
+"""Tell the form and unit of a file's boxes: sizes or corners, pixels or shares."""
 
 from typing import Any
 
@@ -42,5 +42,5 @@ def rows_in_shares(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> Boo
 
 
 def is_unit_of(count: int, total: int) -> bool:
-    """Whether `count` objects show the unit of all; a single one among others may be a slip."""
+    """Whether `count` objects show the unit of all; one among others may be a slip."""
     return 2 * count >= total and (count > 1 or count == total > 0)

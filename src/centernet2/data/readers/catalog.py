@@ -219,7 +219,7 @@ def _load_by_files(name: str, masks: bool) -> DetectionDataset:
 
 
 def _distinct_titles(names: Sequence[str], titles: Sequence[str]) -> list[str]:
-    """Tell data sets of one title apart by the folders of their files, in any order of the sets.
+    """Tell data sets of one title apart by their folders, whatever their order.
 
     ("a/val.json@...", "b/val.json@...") have the titles "a/val" and "b/val".
     """

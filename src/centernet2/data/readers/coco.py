@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class ReadRecords(NamedTuple):
-    """The records of a split that training would use, and what was found while reading them."""
+    """The records of a split that training would use, and findings from reading them."""
 
     dataset: DetectionDataset
     images: ImageColumns
@@ -111,7 +111,7 @@ def read_records(
     masks: bool,
     max_examples: int | None = MAX_EXAMPLES,
 ) -> ReadRecords:
-    """Read records in COCO's format; those that training cannot use are left out and found.
+    """Read records in COCO's format; report and leave out what training cannot use.
 
     Args:
         folder: of the image files.

@@ -47,7 +47,7 @@ PROBED_IMAGES = 20  # images whose files are searched in each folder
 
 
 class NearNames:
-    """Find files whose names differ in case, suffix, spaces around them or URL encoding."""
+    """Find files whose names differ in case, suffix, outer spaces or URL encoding."""
 
     def __init__(self) -> None:
         self._files: dict[Path, dict[str, list[Path]]] = {}  # by folder and comparable name
@@ -78,7 +78,7 @@ def _comparable(name: str) -> str:
 
 
 def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
-    """List the folders in a folder that have one of the names, in any case, in their order."""
+    """List the subfolders with one of the names, in any case, in the order of names."""
     if not folder.is_dir():
         return []
     entries = [entry for entry in os.scandir(folder) if entry.name.lower() in names]
@@ -131,7 +131,7 @@ def find_image_folder(
 
 
 def _search_below(folders: Sequence[Path], records: Sequence[Record], tally: Tally) -> Path | None:
-    """Find images in the folders below one of `folders`, return it, and correct names, in place.
+    """Find images below one of `folders`, return it, and correct names, in place.
 
     Some tools write names without folders. A name that several folders have is left as it is.
     """

@@ -1,4 +1,4 @@
-"""The images and categories of a COCO JSON file; those that cannot be used become findings."""
+"""The images and categories of a COCO JSON file; unusable ones become findings."""
 
 import os
 from collections.abc import Callable, Hashable, Sequence
@@ -97,7 +97,7 @@ def read_classes(content: Record, log: FindingLog) -> ClassColumns:
 
 
 def frequencies(classes: ClassColumns) -> tuple[str, ...]:
-    """LVIS: whether each class is rare, common or frequent; empty where no class says it."""
+    """Frequency of each class in LVIS (r, c or f); empty where no class states it."""
     letters = tuple(str(each.get("frequency") or "") for each in classes.records)
     return letters if any(letters) else ()
 
@@ -201,7 +201,7 @@ def _is_text(text: str) -> bool:
 
 
 def _file_name(record: Record, folder: Path) -> str | None:
-    """Path below the image folder, as it is stored; LVIS has it only as the end of COCO's URL."""
+    """Path below the image folder, as stored; in LVIS the end of the COCO URL."""
     name = record.get("file_name")
     if not name and isinstance(record.get("coco_url"), str):
         name = "/".join(record["coco_url"].split("/")[-2:])

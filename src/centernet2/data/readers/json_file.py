@@ -1,4 +1,4 @@
-"""Read a JSON file with annotations in COCO's format, as any program may have written it."""
+"""Read a JSON file with annotations in COCO's format, written by any program."""
 
 import gc
 import json
@@ -57,7 +57,7 @@ def read_json(path: Path) -> Record:
 
 
 def read_json_file(path: Path, kind: str, parse: Callable[..., Any], keys: Collection[str]) -> Any:
-    """Read a JSON file, and refuse keys that occur twice in a record with different values.
+    """Read a JSON file; refuse a key that a record has twice with different values.
 
     Args:
         kind: of the file, for messages.
@@ -145,7 +145,7 @@ def may_repeat_keys(text: bytes, content: Any) -> bool:
 
 
 class RepeatedKeys:
-    """Make records of pairs, and find keys that are read and occur twice with different values."""
+    """Make records of pairs; find the `keys` that occur twice with different values."""
 
     def __init__(self, keys: Collection[str]) -> None:
         self.keys = keys

@@ -46,7 +46,7 @@ class RecordTable:
         return len(self.records)
 
     def rename_keys(self, known: Sequence[str]) -> None:
-        """Rename keys in other letters, such as isCrowd, in place, if the known one is missing."""
+        """Rename keys in other letters, such as isCrowd, unless the known one is there."""
         plain = {key.replace("_", ""): key for key in known}
         keys = set[str]().union(*self.records) - set(known)
         others = {key: known for key in keys if (known := plain.get(_plain_key(key), ""))}
@@ -143,7 +143,7 @@ class RecordTable:
 
 
 class IdIndex:
-    """Positions of ids; a number and a text of the same digits are one id, unless both exist."""
+    """Positions of ids; a number and its text ("7") are one id, unless both exist."""
 
     def __init__(self, kept: Sequence[UserId], listed: Iterable[UserId | None] = ()) -> None:
         self.exact: dict[Any, int] = dict.fromkeys(listed, LEFT_OUT)
@@ -166,7 +166,7 @@ class IdIndex:
 
 
 def as_id(value: Any) -> UserId | None:
-    """Return a value as an id: an integer, also written as 7.0, or a text; None if it is none."""
+    """Return a value as an id: an integer, also written 7.0, or a text; None: neither."""
     if type(value) is int or (type(value) is str and value):
         return value
     return int(value) if type(value) is float and value.is_integer() else None
@@ -208,7 +208,7 @@ def finite_number(text: str) -> float | None:
 
 
 def id_order(ids: Sequence[UserId]) -> list[int]:
-    """Return the positions of ids in ascending order: numbers and texts of digits, then texts."""
+    """Return the positions of ids in order: numbers, also as texts, then other texts."""
 
     def key(i: int) -> tuple[int, int, str]:
         value = ids[i]
@@ -221,7 +221,7 @@ def id_order(ids: Sequence[UserId]) -> list[int]:
 
 
 def read_rows_of_numbers(values: Sequence[Any], width: int) -> tuple[FloatArray, list[int]]:
-    """Return lists of numbers [rows, width], and the rows that have numbers written as text.
+    """Return lists of numbers [rows, width], and the rows with numbers stored as text.
 
     A row is NaN where a value is no number, or the list has another length.
     """

@@ -81,7 +81,7 @@ class SplitRecords(NamedTuple):
 
 
 def find_splits(path: Path) -> dict[str, SplitFiles]:
-    """Find the splits of a folder or a file: train, val and test in this order, or all."""
+    """Find the splits of a folder or file: train, val and test in this order, or all."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; give a folder, an annotation file or the name of a data set"
@@ -118,7 +118,7 @@ def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
 
 
 def _find_others(folder: Path) -> dict[str, SplitFiles]:
-    """Find YOLO, Pascal VOC, or COCO in a folder below; an undivided file there is the last."""
+    """Find YOLO, Pascal VOC, or COCO in a folder below; last an undivided COCO file."""
     below = _find_coco(folder, BELOW)
     if below and ALL not in below:
         return below
@@ -315,7 +315,7 @@ def _voc_splits(base: Path) -> dict[str, SplitFiles]:
 
 
 def _voc_parts(parts: dict[str, tuple[Path, Path]]) -> dict[str, SplitFiles]:
-    """Make splits of their folders of XML files and images; all of them define the classes."""
+    """Make splits of XML and image folders; all of them together define the classes."""
     folders = tuple(xml for xml, _ in parts.values())
     return {
         split: SplitFiles("voc", xml, (images,), folders) for split, (xml, images) in parts.items()

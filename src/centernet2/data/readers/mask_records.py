@@ -1,4 +1,4 @@
-"""The masks of the annotations of a COCO JSON file; those that cannot be used become findings."""
+"""The masks of a COCO JSON file's annotations; unusable ones become findings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -62,7 +62,7 @@ def read_masks(boxes: BoxColumns, images: ImageColumns, log: FindingLog) -> Pack
 
 
 def _in_shares(masks: Sequence[Segmentation]) -> list[int]:
-    """Return which masks are polygons in shares; those of a few small objects may be pixels."""
+    """Return which masks are polygons in shares; a few small ones may be in pixels."""
     polygons = [i for i, mask in enumerate(masks) if mask.kind % NO_PIXEL == POLYGONS]
     shares = [i for i in polygons if masks[i].may_be_shares]
     return shares if is_unit_of(len(shares), len(polygons)) else []

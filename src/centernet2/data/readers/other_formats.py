@@ -27,7 +27,7 @@ JSON_WORDS = {  # of one record of each format
 
 
 def describe_other_format(path: Path) -> str:
-    """Say what a file or folder is, or holds, and what to do; empty if that is not known."""
+    """Say what a file or folder is or holds, and what to do; empty if unknown."""
     if path.is_file():
         found = "" if path.suffix.lower() == ".xml" else _describe_file(path)
         return f"it is {found}" if found else ""

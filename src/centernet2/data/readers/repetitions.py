@@ -45,7 +45,7 @@ def find_repetitions(images: ImageColumns, boxes: BoxColumns, log: FindingLog) -
 
 
 def first_listings(images: ImageColumns, boxes: BoxColumns) -> IntArray:  # [I]
-    """Return the first image of each file, or each image itself where all listings are equal."""
+    """Return for each image the first of its file, or itself if all listings agree."""
     first = np.arange(len(images.files))
     pairs = _repeated_files(images.files)
     different = {j for i, j in pairs if _objects_of(boxes, i) != _objects_of(boxes, j)}

@@ -1,4 +1,4 @@
-"""Read the segmentations of COCO's JSON format in all the forms that programs write."""
+"""Read COCO's JSON segmentations in all the forms that programs write."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -140,7 +140,7 @@ def _read_polygons(
 
 
 def _is_thick(points: FloatArray, size: tuple[int, int]) -> bool:
-    """Whether a polygon in its image is so thick that it certainly holds a pixel; quickly."""
+    """Quick test whether a polygon in its image is so thick that it holds a pixel."""
     numbers = points.tolist()
     xs, ys = numbers[0::2], numbers[1::2]
     x1, x2, y1, y2 = min(xs), max(xs), min(ys), max(ys)
@@ -188,7 +188,7 @@ def _read_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) ->
 
 
 def _sum_of_runs(counts: str) -> int:
-    """Sum of compressed run lengths: 5 bits per character, and differences from the third on."""
+    """Sum of compressed runs: 5 bits per character, differences from the third on."""
     runs: list[int] = []
     value = shift = 0
     for letter in counts.encode("ascii"):

@@ -50,7 +50,7 @@ DELETED = Problem(
 
 
 def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tally) -> Record:
-    """Read the records of one split, in COCO's format; repaired input is counted in `tally`.
+    """Read the records of one split in COCO's format; `tally` counts repaired input.
 
     Raises:
         ValueError: a file is damaged, or a split to train on or to evaluate with has no object.
@@ -104,7 +104,7 @@ def find_images_of(xml: Path, base: Path, inner: Sequence[str] = ()) -> Path:
 
 
 def _read_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path, VocFile]:
-    """Read the XML files of all splits; those that are no annotations are counted, if few."""
+    """Read the XML files of all splits; those that are no annotations are counted."""
     read: dict[Path, VocFile] = {}
     others: dict[Path, str] = {}
     for folder in folders:
@@ -163,7 +163,7 @@ def listed_files(
 
 
 def _stem(name: str, known: Mapping[str, Path]) -> str:
-    """Return the name of an image without folders and, if it is not known with it, suffix."""
+    """Return an image's name without folders and, if unknown with it, without suffix."""
     last = name.strip().replace("\\", "/").rsplit("/", 1)[-1]
     if last in known:
         return last
@@ -207,7 +207,7 @@ def _key(name: str) -> str:
 
 
 def _one_each(file_of: Mapping[Path, str], folder: Path, tally: Tally) -> dict[Path, str]:
-    """Leave out all XML files of an image but one: that with its name, or else the first."""
+    """Leave out all but one XML file of an image: that of its name, or else the first."""
 
     def has_other_name(path: Path) -> bool:
         return _key(path.stem) != _key(os.path.splitext(file_of[path])[0])
@@ -253,7 +253,7 @@ def _add_objects(
 def _size(
     file: VocFile, path: Path, image: Path, actual: tuple[int, int] | ImageError, tally: Tally
 ) -> tuple[float, float]:
-    """Height and width in the XML file, or of the image file if they are damaged there."""
+    """Height and width in the XML file; those of the image where they are damaged."""
     height, width = file.height, file.width
     if isinstance(actual, ImageError):
         if height and width and min(height, width) > 0:
@@ -269,6 +269,6 @@ def _size(
 
 
 def _is_turned(image: Path) -> bool:
-    """Whether EXIF turns an image by a quarter: boxes may refer to the pixels as stored."""
+    """Whether EXIF turns an image by a quarter; boxes may refer to the stored pixels."""
     with open_image(image) as file:
         return orientation_of(file) in ROTATED

@@ -44,7 +44,7 @@ class VocObject(NamedTuple):
 
 
 class VocFile(NamedTuple):
-    """The annotations of one image. They take a fifth of the memory of the XML elements."""
+    """The annotations of one image, in a fifth of the memory of the XML elements."""
 
     file_name: str  # as stated, without folders
     height: float | None  # as stated; None: missing or no number

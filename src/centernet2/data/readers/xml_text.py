@@ -51,7 +51,7 @@ def _decode(content: bytes, path: Path) -> str:
 
 
 def _try(content: bytes, encoding: str) -> str | None:
-    """Decode a text; None if it has another encoding, or one that Python does not know."""
+    """Decode a text; None for a wrong encoding, or one that Python does not know."""
     try:
         return content.decode(encoding)
     except (UnicodeError, LookupError):

@@ -52,7 +52,7 @@ NO_EXTENT = Problem(
 def read_yolo(
     source: YoloSource, places: Sequence[Path], split: str, tally: Tally
 ) -> tuple[Record, Path]:
-    """Read the records of one split, in COCO's format, and the folder of their file names.
+    """Read one split's records in COCO's format, and the folder of their file names.
 
     Class numbers are category ids. Repaired and dropped input is counted in `tally`.
 
@@ -233,7 +233,7 @@ def _label_files(
 
 
 def label_folders(folder: Path) -> list[Path]:
-    """List the folders that may hold the labels of the images in a folder, the likely first.
+    """List folders that may hold the labels of a folder's images, likely ones first.
 
     images/a/b may have its labels in labels/a/b, labels/a or labels, in any case, or beside the
     images.

@@ -85,7 +85,7 @@ def tell_forms(rows: Sequence[LabelRow], source: YoloSource) -> dict[int, RowFor
 
 
 def _refuse_polygons(rows: Sequence[LabelRow], source: YoloSource) -> None:
-    """Refuse polygons among rows that are boxes with key points according to kpt_shape."""
+    """Refuse polygons among rows that kpt_shape says are boxes with key points."""
     _, numbers = source.keypoints or (0, 0)
     unusual = [row for row in rows if numbers == 3 and not _has_visibility(row.numbers)]
     polygons = [row for row in rows if _is_parallelogram(_points(row.numbers))]
@@ -112,7 +112,7 @@ def _is_share(number: float) -> bool:
 
 
 def _have_confidence_and_track(rows: Sequence[LabelRow], *, box: bool = False) -> bool:
-    """Whether the last two numbers of all rows are a confidence and the number of a track."""
+    """Whether the last two numbers of all rows are a confidence and a track's number."""
     return holds_for_all(
         rows,
         lambda x: (
@@ -131,7 +131,7 @@ def _have_visibility(rows: Sequence[LabelRow]) -> bool:
 
 
 def _polygon_forms(groups: Mapping[int, Sequence[LabelRow]]) -> dict[int, RowForm]:
-    """Read rows as polygons: without a confidence, with one, or with one and a track's number."""
+    """Read rows as polygons; a confidence, or it and a track's number, may follow."""
     forms = {}
     all_odd = all(count % 2 for count in groups)
     for count, group in groups.items():
@@ -145,7 +145,7 @@ def _polygon_forms(groups: Mapping[int, Sequence[LabelRow]]) -> dict[int, RowFor
 
 
 def _are_polygons(rows: Sequence[LabelRow], source: YoloSource) -> bool:
-    """Whether rows with the same count of numbers are polygons, not boxes with key points.
+    """Whether rows of one length are polygons, not boxes with key points.
 
     Corners of rotated boxes form a parallelogram. The first four numbers of a polygon are rarely a
     box inside the image, and its sides do not cross each other as lines between key points do.

@@ -1,4 +1,7 @@
-"""Read and check the rows of YOLO's label files: a class, then numbers; see yolo_forms."""
+"""Read and check the rows of YOLO's label files: a class, then numbers.
+
+`yolo_forms` tells what the numbers are.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,7 +76,7 @@ def read_rows(
 
 
 def _raise_first(errors: Iterable[str]) -> None:
-    """Raise a ValueError for the first wrong row of a split, with the number of the others."""
+    """Raise ValueError for the first wrong row of a split, and count the others."""
     texts = list(errors)
     if texts:
         others = len(texts) - 1
@@ -94,7 +97,7 @@ def _rows_of_files(
 
 
 def _good_rows(files: Sequence[Path | None], source: YoloSource) -> list[LabelRow]:
-    """Read the rows of files of other splits; wrong ones are refused with their own split."""
+    """Read the rows of other splits; wrong ones are refused with their own split."""
     rows: list[LabelRow] = []
     for file in files:
         with suppress(ValueError, OSError):
@@ -124,7 +127,7 @@ def _rows_of_file(
 
 
 def _separate(line: str) -> list[str]:
-    """Split a row with commas or semicolons between its numbers, or with decimal commas."""
+    """Split a row that has commas or semicolons between numbers, or decimal commas."""
     if ";" in line:
         return line.replace(";", " ").replace(",", ".").split()
     words = line.split()
@@ -137,7 +140,7 @@ def _separate(line: str) -> list[str]:
 def _parse(
     words: Sequence[str], number_of: Mapping[str, int]
 ) -> tuple[int, tuple[float, ...], bool]:
-    """Return the class number, the other numbers, and whether the class was given by name."""
+    """Return the class number, the other numbers, and whether a name gave the class."""
     value, length = finite_number(words[0]), 1
     if value is None:
         names = {k: clean_name(" ".join(words[:k])) for k in range(len(words), 0, -1)}
@@ -210,7 +213,7 @@ def _wrong_ranges(rows: Sequence[tuple[LabelRow, RowForm]]) -> Iterator[str]:
 
 
 def _refuse_other_corners(rows: Sequence[LabelRow]) -> None:
-    """Refuse boxes that are corners, or begin with a corner, in place of center and size.
+    """Refuse boxes that are corners, or corner and size, not center and size.
 
     They are if many of them exceed their image as center and size, but none in the other form.
     """

@@ -1,4 +1,4 @@
-"""Read the files that describe a YOLO data set: data.yaml, obj.data and lists of class names."""
+"""Read files that describe a YOLO data set: data.yaml, obj.data, class names."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def _has_names(path: Path) -> bool:
 
 
 def _best(found: Mapping[Path, YoloSource | ValueError | OSError]) -> YoloSource:
-    """Choose data.yaml or dataset.yaml among several files; raise its error if it has one."""
+    """Choose data.yaml or dataset.yaml among several files; raise its error, if any."""
 
     def rank(path: Path) -> int:
         name = path.name.lower()
@@ -297,7 +297,7 @@ def _normalized(texts: Sequence[str]) -> list[str]:
 
 
 def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path | None:
-    """Find a path as another machine may have written it, in folders; None if it is not there.
+    """Find a path from another machine in the folders `roots`; None if it is in none.
 
     It is tried as it is, then without leading ../ and without its leading folders. Each folder may
     be spelled in other letters, large or small.

@@ -1,4 +1,4 @@
-"""Do detections fit the ground truth, if their boxes and ids are read in a certain way?
+"""Agreement of detections with the ground truth in a reading of boxes and ids.
 
 Some files leave open what a number means. The objects themselves tell: if hardly any of the best
 detections lies on an object in one reading and most do in another, the other one is meant.
@@ -35,13 +35,16 @@ def share_on_objects(dataset: DetectionDataset, placed: Placed, images: IntArray
 def share_of_right_class(
     dataset: DetectionDataset, placed: Placed, images: IntArray, labels: IntArray
 ) -> float:
-    """Return the share of the best detections on objects that have their class; NaN of too few."""
+    """Return the share of right classes among the best detections on objects.
+
+    It is NaN if they are too few.
+    """
     objects = _objects_below(dataset, placed, images)
     return _mean([bool((found == labels[row]).any()) for row, found in objects if found.size])
 
 
 def is_clearly_better(other: float, plain: float, *, least: float) -> bool:
-    """Whether a reading fits `least` of the detections, and far more of them than the plain one."""
+    """Whether a reading fits the share `least`, and far more than the plain one does."""
     return other >= least and other >= RATIO * plain
 
 
@@ -52,7 +55,7 @@ def _mean(fits: Sequence[bool]) -> float:
 def _objects_below(
     dataset: DetectionDataset, placed: Placed, images: IntArray
 ) -> list[tuple[int, npt.NDArray[np.int32]]]:
-    """Return the best detections, each with the classes of the objects that it lies on.
+    """Return the best detections, with the classes of the objects each one lies on.
 
     They are no more than the objects, because the others are mostly false.
     """

@@ -1,4 +1,4 @@
-"""Join the ids and names in a results file to the images and classes of a data set.
+"""Join ids and names in a results file to the images and classes of a data set.
 
 Each way to read them is tried on the whole file: names, ids as they are, ids as another type, and
 what other programs write in place of ids. An id of two images, in joined data sets, names none.
@@ -165,7 +165,7 @@ def find_labels(
 def _ids_decide(
     dataset: DetectionDataset, placed: Placed, images: IntArray, plain: _Reading, named: _Reading
 ) -> bool:
-    """Whether ids of classes hold although names are unknown, such as those of supercategories.
+    """Whether class ids hold although names are unknown, such as supercategories.
 
     They do if neither a name that is known nor the objects contradict them.
     """
@@ -181,7 +181,7 @@ def _read(what: str, values: Sequence[Any], find: Find) -> _Reading:
 
 
 def _hashable(column: Sequence[Any]) -> list[Hashable]:
-    """Return ids as integers and text; whatever else there is, is made a value that no id equals.
+    """Return ids as integers and text, and other values as ones that equal no id.
 
     JSON writers turn ids into floats, which are exact below 2^53.
     """
@@ -244,7 +244,7 @@ def _read_names(
     ids: Sequence[Hashable],
     find: Find,
 ) -> _Reading | None:
-    """Read the names in the detections, or those of their ids in the file; None without names."""
+    """Read the detections' names, or their ids' names in the file; None without names."""
     for key in keys:
         column = table.column(key) if key in table.keys else []
         if column and all(isinstance(value, str) for value in column):
@@ -277,7 +277,7 @@ def _note_contradiction(table: DetectionTable, named: _Reading, plain: _Reading)
 def _note_other_files(
     table: DetectionTable, reading: _Reading, dataset: DetectionDataset, placed: Placed
 ) -> None:
-    """Note files of another folder or suffix, unless the objects say that they are the same."""
+    """Note files of another folder or suffix, unless enough boxes lie on objects."""
     other = {
         value
         for value, i in reading.found.items()

@@ -21,7 +21,7 @@ BYTES_AS_TEXT = re.compile("b(['\"]).*\\1")  # of a Python program that wrote st
 
 
 def read_detection_masks(table: DetectionTable, sizes: IntArray) -> list[RunLengths]:
-    """Return the mask of each detection as run lengths; sizes [D, 2] are those of the images."""
+    """Return each detection's mask as run lengths; sizes [D, 2] are of the images."""
     column = table.column("segmentation")
     expected = sizes.tolist()
     if all(map(_is_compressed, column, expected)):
@@ -88,7 +88,7 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
 
 
 def _with_numbers(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy run lengths; a size in quotes becomes numbers, and bytes in quotes become text."""
+    """Copy run lengths; read a size in quotes as numbers, bytes in quotes as text."""
     size, counts = value.get("size"), value.get("counts")
     if isinstance(counts, str) and BYTES_AS_TEXT.fullmatch(counts):
         try:
@@ -105,7 +105,7 @@ def _with_numbers(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _polygons(value: Any, size: list[int]) -> list[list[float]]:
-    """Return polygons [[x, y, ...], ...] of at least three points; [] for another form.
+    """Return polygons [[x, y, ...], ...] of three points or more; [] for other forms.
 
     They are drawn from float64, with every digit of the file.
     """
@@ -124,7 +124,7 @@ def _polygons(value: Any, size: list[int]) -> list[list[float]]:
 
 
 def _refuse_shares(table: DetectionTable, sizes: Sequence[list[int]]) -> None:
-    """Refuse polygons in shares of the image size; those of a few small objects may be pixels."""
+    """Refuse polygons in shares of the image size; a few small ones may be in pixels."""
     polygons = {}
     for row, (value, size) in enumerate(zip(table.column("segmentation"), sizes, strict=True)):
         with suppress(ValueError):  # the mask is refused when it is read

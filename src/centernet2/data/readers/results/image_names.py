@@ -17,7 +17,7 @@ def positions_of(values: Sequence[Hashable]) -> dict[Any, int]:
 
 
 def file_finder(files: Sequence[str]) -> Find:
-    """Find files by the end of their path, by their name, and by their name without suffix."""
+    """Find files by the end of their path, their name, or the name without suffix."""
     paths = [_parts(file) for file in files]
     ends = _positions_of_all((end, i) for i, parts in enumerate(paths) for end in _ends(parts))
     stems = [without_image_suffix(parts[-1]) for parts in paths]

@@ -165,7 +165,7 @@ def _not_results(path: Path, reason: str) -> ValueError:
 
 
 def _own_names(content: Record) -> RecordNames:
-    """Return the names that the lists of images and categories of a file give to its ids."""
+    """Return the names that a file's lists of images and categories give to its ids."""
 
     def names(key: str, name_key: str) -> dict[Any, str]:
         records = content.get(key)
@@ -255,7 +255,7 @@ def _refuse_other_sizes(table: DetectionTable, sizes: IntArray) -> None:
 def _refuse_other_units(
     table: DetectionTable, dataset: DetectionDataset, placed: Placed, images: IntArray
 ) -> None:
-    """Refuse corners and shares of the image size in place of [x, y, width, height] in pixels."""
+    """Refuse corners and shares in place of [x, y, width, height] in pixels."""
     boxes = placed.boxes
     sizes = np.stack([dataset.widths, dataset.heights], axis=1)[images]  # [D, 2]
     ends = boxes[:, :2] + boxes[:, 2:]
