@@ -80,7 +80,7 @@ def keys_of(row: OnResume) -> list[str]:
 
 
 def _row_of(option: Option) -> OnResume:
-    """Return the row that names the field of an option, or else the innermost group with it."""
+    """Return the row of an option's field, or else of the innermost group with it."""
     parts = option.field.split(".")
     outward = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next(ROWS[field] for field in outward if field in ROWS)

@@ -88,7 +88,7 @@ def _packaged() -> Path:
 
 
 def _read_tree(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], frozenset[str]]:
-    """Read the values of a file, on top of those of its _BASE_, and the keys that it states.
+    """Read the values of a file, on top of its _BASE_, and the keys that it states.
 
     Args:
         above: the files of which this one is the base.

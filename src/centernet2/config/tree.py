@@ -183,7 +183,7 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
 
 
 def check_value(key: str, value: Any, where: str = "") -> Any:
-    """Return the value for the field of a key; ConfigError if the key does not accept it."""
+    """Return the value for a key's field; ConfigError if the key does not accept it."""
     slot, given = SLOTS[key], freeze(value)
     if key == CLASS_MAP_KEY and isinstance(given, Mapping):
         given = tuple(f"{old}={new}" for old, new in given.items())
@@ -200,7 +200,7 @@ def _shown(value: Any) -> str:
 
 
 def _of_type(kind: Any, value: Any) -> Any:
-    """Return the value of an option, whole numbers as float where needed; else TypeError."""
+    """Return an option's value, whole numbers as float if needed; else TypeError."""
     if get_origin(kind) is tuple and isinstance(value, tuple):
         return tuple(_of_type(get_args(kind)[0], each) for each in value)
     kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
@@ -248,7 +248,7 @@ def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(tree: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield the full keys and values of a dictionary, nested like a config file or not."""
+    """Yield full keys and values of a dictionary, nested like a config file or not."""
     for name, value in tree.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and key not in SLOTS:
@@ -277,7 +277,7 @@ def is_skipped(key: str) -> bool:
 
 
 def parse_literal(text: str) -> Any:
-    """Parse a text as a Python literal, or as a list of YAML; return other texts unchanged."""
+    """Parse a text as a Python literal or YAML list; return other texts unchanged."""
     try:
         return freeze(ast.literal_eval(text))
     except (ValueError, SyntaxError):

@@ -103,7 +103,7 @@ def nms_masks(
     limit: int,
     num_classes: int,
 ) -> Tensor:
-    """Return a mask [N, R] of the boxes that NMS per class keeps in each image of a batch.
+    """Return a mask [N, R] of the boxes that NMS per class keeps in each image.
 
     Args:
         boxes, scores, labels: [N, R, ...], see `nms_mask`; with one class, labels are not read.

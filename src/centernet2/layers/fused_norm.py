@@ -92,7 +92,7 @@ def _fused_norm(norm: Any) -> FusedNorm | FusedNormAct:
 
 @torch.no_grad()
 def fuse_into_weights(network: nn.Module, pairs: Iterable[NormPair]) -> list[nn.Conv2d]:
-    """Multiply frozen normalization into weights of convolutions, in place, for inference.
+    """Fuse frozen normalization into convolution weights, in place, for inference.
 
     Returns:
         The convolutions with changed weights, including those of `fuse_frozen_norms`.

@@ -28,7 +28,7 @@ def same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
 
 
 def fix_same_padding(module: nn.Module) -> nn.Module:
-    """Replace timm's layers Conv2dSame below `module` in place; their weights are kept."""
+    """Replace timm's Conv2dSame layers below `module` in place; keep their weights."""
     from timm.layers.conv2d_same import Conv2dSame
 
     for name, child in module.named_children():

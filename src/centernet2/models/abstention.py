@@ -1,4 +1,4 @@
-"""A detector that abstains: objects of none of its classes are unknown, not of a wrong class.
+"""A detector that abstains: objects of none of its classes are unknown.
 
 What is certainly an object and like none of the classes is detected with a label of its own, C,
 and its objectness as score. Boxes of classes on it are left out.
@@ -55,7 +55,7 @@ class AbstainingDetector(nn.Module):
         return [_join(*row, label) for row in zip(inspected, unknown, strict=True)]
 
     def _unknown(self, objects: UnknownObjects) -> Detections:
-        """Return the objects of an image that are unknown, with their most probable labels."""
+        """Return the unknown objects of an image, with their most probable labels."""
         objectness = calibrated_objectness(self.calibration, objects.object_scores)
         found: Detections = {
             "boxes": objects.boxes,
@@ -75,7 +75,7 @@ class AbstainingDetector(nn.Module):
 
 
 def _join(inspected: Inspection, unknown: Detections, label: int) -> Detections:
-    """Join the detections of classes that are on no unknown object with these, best first."""
+    """Join unknown objects with the detections that are on none of them, best first."""
     known: Detections = {
         **inspected.detections,
         "objectness": inspected.object_scores,

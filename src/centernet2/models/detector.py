@@ -98,7 +98,7 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def propose(self, images: Sequence[Tensor], *, limit: int | None = None) -> list[Proposals]:
-        """Return class-agnostic proposals of images [3, h, w], best first, without padding.
+        """Return unpadded class-agnostic proposals of images [3, h, w], best first.
 
         Their scores are the probability that a box holds an object, of whatever class.
 

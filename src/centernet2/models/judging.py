@@ -15,7 +15,7 @@ from centernet2.structures import Detections
 
 
 class Judgement(NamedTuple):
-    """What a detector says about the G given boxes of an image, and what it detects itself."""
+    """What a detector says about G given boxes of an image, and what it detects."""
 
     boxes: Tensor  # [G, 4] the given ones, refined
     probabilities: Tensor  # [G, C] of the classes; the rest up to 1 is background

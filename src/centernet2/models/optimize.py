@@ -166,7 +166,7 @@ def optimize_for_training(
 
 
 def fuse_norms(model: Detector) -> list[nn.Conv2d]:
-    """Fuse normalization by fixed statistics into convolutions, in place, for inference.
+    """Fuse batch normalization into convolutions, in place, for inference.
 
     Returns:
         The convolutions with changed weights.

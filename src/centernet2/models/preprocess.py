@@ -65,7 +65,7 @@ class Preprocess(nn.Module):
         return ImageBatch(batch, sizes)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalize pixels [..., 3, h, w] of RGB images, in the channel order of the weights."""
+        """Normalize RGB pixels [..., 3, h, w], in the channel order of the weights."""
         images = images.flip(-3) if self.reverses_channels else images
         return (images - self.mean) / self.std
 
@@ -85,7 +85,7 @@ def size_of(image: Tensor) -> tuple[int, int]:
 
 @not_compiled(recursive=True)
 def check_images(images: Sequence[Tensor]) -> list[Tensor]:
-    """Return the images of a call as a list, or raise ValueError if a detector cannot take them.
+    """Return the images of a call as a list; ValueError if they cannot be used.
 
     They are a list of tensors [3, h, w], or one tensor [N, 3, h, w].
     """
@@ -132,7 +132,7 @@ def _require_image(image: Tensor, index: int) -> None:
 
 
 def _are_pixels(image: Tensor, low: float, high: float) -> bool:
-    """Whether values from `low` to `high` are in 0..255, neither scaled nor normalized."""
+    """Whether values from `low` to `high` are in 0..255, not scaled or normalized."""
     if low < 0:
         return low >= -OVERSHOOT * high and NORMALIZED <= high <= (1 + OVERSHOOT) * MAX_VALUE
     if high <= 1:  # integers are of a dark image
@@ -155,7 +155,7 @@ def check_targets(
     num_classes: int,
     masks: bool,
 ) -> list[Target]:
-    """Check the ground truth for training, and copy it to a device without waiting for it.
+    """Check the ground truth for training; copy it to a device without waiting.
 
     Raises:
         ValueError: there are no images, or a target is missing, or its labels do not fit, or its

@@ -29,7 +29,7 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def clip_to(boxes: Tensor, limits: Tensor) -> Tensor:
-    """Clip boxes [..., 4] to images of `limits` [..., 4]: width, height, width, height."""
+    """Clip boxes [..., 4] to limits [..., 4]: width, height, width, height."""
     return boxes.clamp(min=0).minimum(limits)
 
 

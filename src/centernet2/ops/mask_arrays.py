@@ -1,4 +1,4 @@
-"""Masks as NumPy arrays: pasting and stretching as of `ops.masks`, also without PyTorch."""
+"""Masks as NumPy arrays, pasted and stretched as in `ops.masks`, without PyTorch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +65,7 @@ def stretch_grids(
 
 
 def _weights(low: Floats, high: Floats, pixels: tuple[int, int], cells: int) -> Floats:
-    """Compute bilinear weights [D, pixels, cells] for boxes from `low` to `high` [D] on an axis."""
+    """Compute bilinear weights [D, pixels, cells] for boxes from `low` to `high` [D]."""
     center = np.arange(*pixels, dtype=np.float32) + np.float32(0.5)  # [pixels]
     extent = np.maximum(high - low, LEAST_EXTENT)[:, None]
     position = (center - low[:, None]) / extent * np.float32(cells) - np.float32(0.5)  # in cells

@@ -124,7 +124,10 @@ class PeriodicEvaluation:
 
 
 def _log_error(words: str, error: Exception) -> None:
-    """Log an error, and free its frames, which hold worker processes and tensors on the device."""
+    """Log an error, and free its frames.
+
+    The frames hold worker processes and tensors on the device.
+    """
     if not isinstance(error, EXPECTED_ERRORS):
         logger.exception("%s: %s", words, error)  # a bug: its traceback is needed
     elif distributed.is_main_process():

@@ -21,7 +21,7 @@ class NonFiniteError(ValueError):
 
 
 def are_gradients_finite(parameters: list[nn.Parameter]) -> Tensor:
-    """Whether all gradients are finite: a flag [] on the device, equal on all processes.
+    """Whether all gradients are finite: a device flag [], equal on all processes.
 
     The maximum norm cannot overflow, a sum of squares can. Each process checks its own shard of
     sharded gradients.

@@ -95,7 +95,7 @@ def parameter_groups(
 def stage_lr_factors(
     stages: Sequence[nn.Module], *, multiplier: float, layer_decay: float
 ) -> dict[nn.Parameter, float]:
-    """Return learning-rate factors, decreasing from the last backbone stage to the stem.
+    """Return learning-rate factors, falling from the last backbone stage to the stem.
 
     The last stage has the factor `multiplier * layer_decay`, the stage before it
     `multiplier * layer_decay ** 2` and so on (arXiv 2106.08254, appendix).
@@ -131,7 +131,7 @@ def adamw(
 
 
 def carry_state(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Join the state of the parameters in a saved state dict with the optimizer's own options.
+    """Join the saved state of the parameters with the optimizer's own options.
 
     Learning rates, weight decay and the like stay those that the optimizer was built with, and
     another grouping of the parameters does no harm: they are found by their names.
@@ -160,7 +160,7 @@ def carry_state(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> d
 
 
 def _names(state: Mapping[str, Any]) -> dict[int, str]:
-    """Return the parameter names of an optimizer's state dict by index; empty if it has none."""
+    """Return the parameter names in an optimizer's state dict by index, if any."""
     return {
         index: name
         for group in state["param_groups"]

@@ -1,4 +1,4 @@
-"""A warning when steps take much longer than the first ones did, because cores are busy.
+"""Warn when steps take much longer than the first ones because cores are busy.
 
 What is measured: the medians of the time of a step, over the first WINDOW steps after WARM_UP_STEPS
 and over the last WINDOW steps; and, over the same last steps, the time for which the cores that

@@ -27,7 +27,9 @@ class _Part(NamedTuple):
 
 @dataclass(eq=False)
 class TimeBudget:
-    """Callback that ends training in time for its last evaluation; it precedes all that read it.
+    """Callback that ends training in time for its last evaluation.
+
+    It precedes all callbacks that read it.
 
     The schedule keeps up with the time: if fewer steps remain in the time than in the schedule,
     each step advances the schedule by more than one iteration, so that the learning rate always

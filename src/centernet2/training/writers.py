@@ -36,7 +36,7 @@ class Writer(Protocol):
 
 
 class GuardedWriter:
-    """Pass metrics on; the errors of a writer do not end training, and the first one is logged."""
+    """Pass metrics on; log a writer's first error, and do not end training for it."""
 
     def __init__(self, name: str, writer: Writer) -> None:
         self.name = name
@@ -165,7 +165,7 @@ class TensorBoardWriter:
 
 
 def _curves(metrics: Metrics) -> dict[str, float]:
-    """Return the values to plot over the iteration; those of training get a group of their own."""
+    """Return the values to plot by iteration, those of training in their own group."""
     return {
         name if "/" in name else f"train/{name}": value
         for name, value in metrics.items()

@@ -1,1 +1,1 @@
-"""Find data sets, match their classes to a detector's, and build pipelines of batches."""
+"""Find data sets, match their classes to a detector's, and build input pipelines."""

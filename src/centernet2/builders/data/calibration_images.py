@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_calibration_images(source: Path) -> list[Read]:
-    """Find up to 300 images, spread evenly over the data: a function for each that reads it.
+    """Return functions that read up to 300 images, spread evenly over the data.
 
     Args:
         source: data set in any layout, of which the first split is taken (train, if there is one);
@@ -53,7 +53,7 @@ def _require_readable(images: Sequence[Read], source: Path) -> None:
 
 
 def read_calibration_images(images: Sequence[Read]) -> Iterator[Tensor]:
-    """Yield images, uint8 [3, H, W], and show the progress; unreadable ones are left out."""
+    """Yield images, uint8 [3, H, W], and show the progress; leave out unreadable ones."""
     for read in with_progress(images, ("calibrating", "calibrated"), total=len(images)):
         try:
             image = read()

@@ -1,4 +1,4 @@
-"""Maps of class names: from the command line or a file, and what the data must have of them."""
+"""Maps of class names, from the command line or a file, checked against the data."""
 
 import json
 import os
@@ -27,7 +27,7 @@ NamePairs = Iterable[tuple[Any, Any]]
 
 
 def read_class_map(given: Mapping[str, str] | Sequence[str] | StrPath) -> tuple[str, ...]:
-    """Read what --class-map gives into pairs "old=new", as DATASETS.CLASS_MAP holds them.
+    """Read --class-map into pairs "old=new", as DATASETS.CLASS_MAP holds them.
 
     Args:
         given: a dictionary, one text or several, or pairs of texts. A text is a pair, pairs
@@ -73,7 +73,7 @@ def parse_class_map(pairs: Sequence[str], owner: str = CLASS_MAP_KEY) -> dict[st
 def class_map_of(
     given: Mapping[str, str] | Sequence[str] | StrPath | None, overrides: Overrides = ()
 ) -> tuple[str, ...] | None:
-    """Return the pairs that a command gives, by --class-map or an override; None: neither."""
+    """Return the pairs given by --class-map or an override; None: neither is given."""
     if given is not None:
         return read_class_map(given)
     pairs: tuple[str, ...] | None = parse_pairs(overrides).get(CLASS_MAP_KEY)

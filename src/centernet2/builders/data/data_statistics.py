@@ -70,7 +70,7 @@ def data_statistics(dataset: DetectionDataset) -> DataStatistics:
 
 
 def sided_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes that a mirrored image shows wrong: left and right, digits and letters."""
+    """Return classes that mirroring makes wrong: left and right, digits and letters."""
     characters = [name for name in names if re.fullmatch("[0-9A-Za-z]", name)]
     known = {name.lower() for name in names}
     return (

@@ -36,7 +36,7 @@ def draw_dataset_grid(
     augmented: bool,
     heat_maps: bool,
 ) -> Pixels:
-    """Draw images with their objects, beside each the augmented image and its heat map.
+    """Draw images and their objects, beside each the augmented image and heat map.
 
     Args:
         dataset, indices: images to draw.

@@ -1,4 +1,4 @@
-"""The data that detectors are evaluated on: which, and with which names of the classes."""
+"""Data to evaluate detectors on: which data sets, and with which class names."""
 
 import logging
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def find_validation_data(
     class_map: Sequence[str] | None = None,
     unannotated: bool = False,
 ) -> DetectionDataset:
-    """Load the validation split of `data` or, without it, the data sets of the options.
+    """Load the validation split of `data`, or else the data sets of the options.
 
     Data without this split are divided by the options, as they were for the training run.
 
@@ -101,7 +101,7 @@ def config_of_source(source: StrPath) -> Config | None:
 
 
 def config_of_results(source: StrPath) -> Config | None:
-    """Return the config of the training run that a results file or its folder belongs to.
+    """Return the config of the training run behind a results file or its folder.
 
     It is in the same folder or the one above; other programs may write a file of that name, too.
     """

@@ -170,7 +170,7 @@ def _array(tensor: Tensor) -> FloatArray:
 def _countable(
     dataset: DetectionDataset, i: int, boxes: FloatArray, labels: IntArray
 ) -> NDArray[np.bool_]:
-    """Whether each detection would need a label: not in crowds, and of a class of the data.
+    """Whether each detection would need a label: outside crowds, of a known class.
 
     Of data sets that annotate some classes of each image, as LVIS does, only those count.
     """

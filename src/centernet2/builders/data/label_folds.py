@@ -1,4 +1,4 @@
-"""Judge the labels of a data set by detectors that have not seen them: one for each fold."""
+"""Judge the labels of a data set, each fold by a detector that has not seen it."""
 
 import hashlib
 import json

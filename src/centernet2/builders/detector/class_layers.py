@@ -1,4 +1,4 @@
-"""Class layers of initial weights that were trained on other classes, joined by class name."""
+"""Class layers of weights trained on other classes, joined by class name."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ FEDERATED_KEY = "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"
 
 @dataclass(frozen=True)
 class _ClassDimension:
-    """The dimension of a tensor along which classes lie: C blocks, then those of the background."""
+    """The class dimension of a tensor: C blocks, then those of the background."""
 
     dim: int
     block: int  # length for each class

@@ -1,4 +1,4 @@
-"""How many training images have each class, by which the federated loss samples classes."""
+"""Training image counts per class, by which the federated loss samples classes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ KEY = "MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH"
 
 
 def image_counts_of_data(config: Config, dataset: DetectionDataset) -> Tensor:  # [C]
-    """Return the images with each class: of the file, if there is one, or counted in the data.
+    """Return the image counts of the file if there is one, else those of the data.
 
     The file's classes are matched by name; if they have none, by category id.
     """
@@ -36,7 +36,7 @@ def image_counts_of_data(config: Config, dataset: DetectionDataset) -> Tensor:  
 
 
 def image_counts_of_file(config: Config) -> Tensor | None:  # [C]
-    """Return the images with each class of the file, in the order of its ids; None: no file."""
+    """Return the image counts of the file, in the order of its ids; None: no file."""
     if (path := _file_of(config)) is None:
         return None
     records = sorted(_read(path), key=lambda each: int(each["id"]))

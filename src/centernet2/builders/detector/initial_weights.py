@@ -31,7 +31,7 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
 
 
 def find_checkpoint(source: str | os.PathLike[str]) -> Path:
-    """Return the file of one of our checkpoints, or that in the folder of a training run.
+    """Return the file of one of our checkpoints, or that in a training run's folder.
 
     Raises:
         WeightsError: the source is an address of published weights, which are no checkpoint.
@@ -46,7 +46,7 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Path:
 
 
 def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str | None:
-    """Return the weights that are named, by a command or as MODEL.WEIGHTS; None: there are none.
+    """Return the weights named by a command or MODEL.WEIGHTS; None: there are none.
 
     The detectron2://... of a base config names none where timm's weights are asked for.
     """
@@ -73,7 +73,7 @@ def starts_from_timm(config: Config) -> bool:
 
 
 def read_timm_weights(name: str) -> WeightsFile:
-    """Read the weights of a timm network from a package, else download them unless cached."""
+    """Read the weights of a timm network: from a package, the cache or a download."""
     import timm
 
     if (path := packaged_file(name)) is not None:

@@ -114,7 +114,7 @@ class _Loaded(NamedTuple):
 
 
 def _build_and_load(config: Config, weights: StrPath | None) -> _Loaded:
-    """Build a detector, in training mode on the CPU, and load what fits of its weights."""
+    """Build a detector, in training mode on the CPU, and load the weights that fit."""
     file = read_initial_weights(config, weights)
     checkpoint = None if file is None else file.checkpoint
     if checkpoint is not None:
@@ -203,14 +203,14 @@ def load_detector(
     config: Config | StrPath | None = None,
     device: str | None = None,
 ) -> Detector:
-    """Load a detector in evaluation mode; the arguments are those of `load_for_inference`."""
+    """Load a detector in evaluation mode; arguments as for `load_for_inference`."""
     if config is None:
         return load_model(weights, overrides, device=device)
     return _build_whole(as_config(config).override(overrides), weights, device)
 
 
 def detector_of(model: object) -> Detector:
-    """Return a detector as it is, or that of a predictor; other types raise ValueError."""
+    """Return a detector as it is, or that of a predictor; else raise ValueError."""
     inner = model.model if isinstance(model, Predictor) else model
     inner = inner.model if isinstance(inner, TestTimeAugmentation) else inner
     if not isinstance(inner, Detector):
@@ -251,7 +251,7 @@ def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
 
 
 def require_num_classes(config: Config, count: int, *, owner: str) -> None:
-    """Raise ConfigError where the config states another number of classes than its owner has."""
+    """Raise ConfigError if the config states a number of classes other than `count`."""
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(

@@ -17,7 +17,7 @@ PACKAGES = {
 
 
 def packaged_file(name: str) -> Path | None:
-    """Return the file of weights in the installed package for a network; None: there is none."""
+    """Return the weights file that an installed package has for a network, or None."""
     spec = find_spec(PACKAGES[name].replace("-", "_")) if name in PACKAGES else None
     folders = [] if spec is None else spec.submodule_search_locations or []
     return next((path for folder in folders for path in Path(folder).glob("models/*.pth")), None)

@@ -1,4 +1,4 @@
-"""The weights that a user may have meant: the last training runs, and published models."""
+"""Weights that a user may have meant: last training runs and published models."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ SHOWN_RUNS, SHOWN_MODELS = 3, 4
 
 
 def describe_weights_at_hand(folder: Path) -> str:
-    """Name the last training runs near a folder, and published models, in one sentence."""
+    """Name the last training runs near a folder, and published models."""
     runs = ", ".join(map(str, _last_runs(folder)))
     models = [f"{ZOO_PREFIX}{model.name}" for model in zoo_models() if model.drive]
     published = ", ".join(models[:SHOWN_MODELS])

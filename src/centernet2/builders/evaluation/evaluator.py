@@ -107,7 +107,7 @@ def evaluate_predictions(
     report: StrPath | None = None,
     class_map: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Evaluate a COCO results file, or a folder with one per data set; no model is needed."""
+    """Evaluate a COCO results file, or a folder with one per data set."""
     find = partial(
         find_validation_data, data, data_path, choose_datasets(config), class_map=class_map
     )
@@ -134,7 +134,7 @@ def evaluate_predictions(
 
 
 def say_notes(notes: Sequence[str], output: Path | None) -> None:
-    """Log what the metrics do not say themselves, and keep it beside them in notes.json."""
+    """Log notes on the metrics, and keep them beside the metrics in notes.json."""
     for note in notes:
         logger.warning("%s", note)
     if output is not None:
@@ -317,7 +317,7 @@ def load_results(
 def score_uncalibrated(
     weights: StrPath, dataset: DetectionDataset, *, device: str | None
 ) -> Scored:
-    """Run a checkpoint, without the calibration that it may hold; its stages are recorded."""
+    """Run a checkpoint without its calibration, if any, and record its stages."""
     model = load_for_inference(weights, device=device)
     if model.roi_heads is not None:
         model.roi_heads.selection.calibration = None

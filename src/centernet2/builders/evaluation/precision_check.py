@@ -63,7 +63,7 @@ class PrecisionCheck:
 
 
 def class_metrics(truth: GroundTruth, scored: Scored) -> dict[str, float]:
-    """Select the summary of AP and the AP of each class, and add the recall of each class."""
+    """Return the AP summary, and the AP and recall of each class."""
     shown = scored.results[scored.results[:, SCORE] >= DEFAULT_THRESHOLD]
     boxes = {name.removeprefix("bbox/"): value for name, value in scored.metrics.items()}
     kept = [name for name in boxes if name in SUMMARY or name.startswith("AP/")]

@@ -1,4 +1,4 @@
-"""Detections from the files of an evaluation, in the positions and labels of the data."""
+"""Detections from evaluation files, in the positions and labels of the data."""
 
 import logging
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _read_file(path: Path, dataset: DetectionDataset) -> FoundDetections:
 def _skipped_before(
     path: Path, dataset: DetectionDataset, results: FloatArray
 ) -> dict[int, SkippedImage]:
-    """Find the images that the evaluation has skipped that wrote a results file, by position."""
+    """Find, by position, the images that the evaluation of a results file skipped."""
     by_name = {(each.image_id, each.file_name): each for each in read_skipped(path)}
     empty = set(range(len(dataset))).difference(results[:, 0].tolist()) if by_name else set()
     keys = ((i, (dataset.image_id(i), dataset.file_name(i))) for i in sorted(empty))
@@ -104,7 +104,7 @@ def _skipped_before(
 
 
 def _stages_of(results: FloatArray, stages: Stages, path: Path) -> list[dict[str, Any]] | None:
-    """Return the records of the stages in image order; None if they are of other detections."""
+    """Return the stage records in image order, or None if they do not match."""
     if not stages:
         return None
     images = sorted(stages)

@@ -1,4 +1,4 @@
-"""How often the workers of a cluster have begun a shard; an actor of its own, without PyTorch."""
+"""A Ray actor, without PyTorch, that counts how often workers begin each shard."""
 
 from collections import Counter
 
@@ -14,6 +14,6 @@ class Attempts:
         self._begun: Counter[tuple[str, int]] = Counter()
 
     def begin(self, shard: tuple[str, int]) -> int:
-        """Count a shard, which its first image and its length identify; return its attempts."""
+        """Count an attempt at a shard (first image, length); return their number."""
         self._begun[shard] += 1
         return self._begun[shard]

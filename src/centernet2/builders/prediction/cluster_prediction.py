@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 def predict_on_cluster(weights: Any, options: Mapping[str, Any], plan: Plan) -> dict[str, int]:
-    """Detect objects in the images of a plan on the workers of Ray, and write Parquet files.
+    """Detect objects in the images of a plan on Ray workers, and write Parquet files.
 
     Images that have a row in the folder already are left out.
 
@@ -125,7 +125,7 @@ def _absolute(source: Source) -> Path | str:
 def _write_all(
     wanted: Mapping[str, Path | str], task: Task, parts: ParquetParts, counter: DetectionCounter
 ) -> int:
-    """Detect objects in images by name; write and count them; return how many are written."""
+    """Write and count detections in images by name; return how many images it wrote."""
     written = 0
     with connected(), parts, closing(_each_once(wanted, task)) as tables:
         verbs = ("predicting", "predicted")
@@ -141,7 +141,7 @@ def _write_all(
 
 
 def _each_once(wanted: Mapping[str, Path | str], task: Task) -> Generator[Any, None, None]:
-    """Yield a table of `result_schema` for each shard of images, so that none is missing.
+    """Yield a table of `result_schema` for each shard, so that no image is missing.
 
     The images of a shard that was lost with its worker are given to workers alone: thus one image
     that ends a worker does not take others with it.

@@ -38,7 +38,7 @@ def shard_of(paths: Sequence[Path | str]) -> Any:
 
 
 def result_schema() -> Any:
-    """Return the schema of what a worker returns: that of a part, and what becomes no part of it.
+    """Return the schema of a worker's table: that of a part, and two more columns.
 
     `error` says why an image has no detections; without an image, why the worker has no detector.
     `highest_score` is that of all detections of the shard, also of those below the threshold.
@@ -49,7 +49,7 @@ def result_schema() -> Any:
 
 
 class Worker:
-    """A detector on one worker; a call takes a shard, and returns a table of `result_schema`.
+    """A detector on one worker, which turns a shard into a table of `result_schema`.
 
     Args:
         begin: `Attempts.begin` of all workers.

@@ -197,7 +197,7 @@ def run_prediction(predictor: Predictor, plan: Plan) -> dict[str, int]:
 def detections(
     predictor: Predictor, plan: Plan, threshold: Resolved, counter: "DetectionCounter"
 ) -> Iterator[Prediction]:
-    """Yield the detections of all sources that the options keep, tracked if they ask for it."""
+    """Yield the kept detections of all sources, tracked if the plan asks for it."""
     found = predictor.stream(
         plan.sources,
         score_threshold=lowest_threshold(threshold) if plan.is_tracked else threshold,
@@ -224,7 +224,7 @@ def require_known_classes(plan: Plan, predictor: Predictor) -> None:
 
 
 def _require_any(predictions: Iterator[Prediction], count: int) -> Iterator[Prediction]:
-    """Pass predictions on, after the first image could be read: so nothing is written without."""
+    """Pass predictions on; if no image can be read, raise before anything is written."""
     first = next(predictions, None)
     if first is None:
         raise ValueError(
@@ -292,7 +292,7 @@ class DetectionCounter(FailureList):
             yield prediction
 
     def describe(self, threshold: Resolved) -> str:
-        """Say how many objects reach the threshold, and if none do, what the highest score is."""
+        """Describe the number of objects at the threshold, or else the highest score."""
         limit = describe_threshold(threshold)
         if self.objects:
             return f"{counted(self.objects, 'object')} at {limit}"

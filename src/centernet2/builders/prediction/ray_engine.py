@@ -1,4 +1,4 @@
-"""Ray Data as the engine of a prediction: shards of images go to workers, tables come back."""
+"""Prediction on Ray Data: shards of images go to workers, tables come back."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Connect to the cluster of RAY_ADDRESS or of `ray start`; without one, start Ray here.
+    """Connect to the cluster of RAY_ADDRESS or `ray start`, or else start Ray here.
 
     A connection that exists already is used and kept.
     """

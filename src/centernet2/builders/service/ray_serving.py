@@ -35,7 +35,7 @@ LISTS = ("allow_host", "compare", "overrides")  # options; a text is split at wh
 
 @dataclass(frozen=True)
 class RayOptions(QueueOptions, AccessOptions):
-    """Options of the application; those that are not named here are of `centernet2 serve`.
+    """Options of the application; the inherited ones are those of `centernet2 serve`.
 
     Args:
         weights, compare, config, overrides, device, dtype, compile: as of `centernet2 serve`;

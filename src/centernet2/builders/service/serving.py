@@ -74,7 +74,7 @@ def _names_of(weights: Sequence[StrPath]) -> list[str]:
 
 
 def _name_of(path: Path) -> str:
-    """Return the name of a file, or of the folder of a training run, also for its checkpoints."""
+    """Return the name of a file or, for a run or its checkpoint, of the run's folder."""
     if RUN_FILE.fullmatch(path.name):
         path = path.absolute().parent
     return path.stem if path.is_file() else path.name

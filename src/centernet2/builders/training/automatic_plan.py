@@ -1,4 +1,4 @@
-"""Choose the options of `centernet2 train DATA`: a plan for the data, the device and the time."""
+"""Plan the options of `centernet2 train DATA` for the data, device and time."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def plan_training(
 
 
 def _seconds_left(config: Config, *, pace: float, started: float) -> float:
-    """Return the time for steps and evaluations; without a limit, that of the whole schedule."""
+    """Return the seconds to train and evaluate; without a limit, the schedule's."""
     if config.run.max_minutes == 0:
         return pace * config.schedule.max_iter / (1 - EVALUATION_SHARE)
     left = 60 * config.run.max_minutes - (time.monotonic() - started)
@@ -159,7 +159,7 @@ def _seconds_left(config: Config, *, pace: float, started: float) -> float:
 def _choose_model(
     given: Mapping[str, Any], weights: StrPath | None, level: Effort, device: torch.device
 ) -> TrainingPlan:
-    """Choose the base config: that of the weights, or of a Lite model whose weights are here."""
+    """Choose the base config of the weights, or of a Lite model with weights at hand."""
     if weights is not None:
         checkpoint = read_weights(find_weights(weights)).checkpoint
         if checkpoint is None:
@@ -183,14 +183,14 @@ def _choose_model(
 
 
 def _with_network_of(trained: Config) -> Config:
-    """Return the options of a Lite model with the network and the image sizes of another one."""
+    """Return the options of a Lite model with another's network and image sizes."""
     kept = (key for key in trained.stated if key.startswith(NETWORK_KEYS))
     values = {key: trained[key] for key in kept if key not in RUN_KEYS}
     return replace(load_config(LITE[0]).replace(values), name=trained.name)
 
 
 def _find_online(wanted: str) -> tuple[str, str]:
-    """Return a Lite model whose weights timm can download, else one for random weights."""
+    """Return a Lite model whose weights timm can download, or one for random weights."""
     try:
         read_timm_weights(load_config(wanted).backbone.timm.name)
         return wanted, f"{wanted}, with timm's ImageNet weights"
@@ -215,7 +215,7 @@ def _choose_validation(plan: TrainingPlan, data: Sequence[str], data_path: StrPa
 
 
 def _given_side(given: Mapping[str, Any]) -> int | None:
-    """Return the shorter side of images that the user has set; 0: not resized; None: not set."""
+    """Return the shorter image side that the user set; 0: not resized; None: not set."""
     side: int | None = given.get("INPUT.MIN_SIZE_TEST")
     trained: tuple[int, ...] = given.get("INPUT.MIN_SIZE_TRAIN", ())
     return round(median(trained)) if side is None and trained else side
@@ -259,7 +259,7 @@ def _set_size(plan: TrainingPlan, statistics: DataStatistics, side: int, reason:
 
 
 def _shrink_images(plan: TrainingPlan, statistics: DataStatistics, *, steps: float) -> float:
-    """Make images smaller if the time is short; return the factor of the time of a step."""
+    """Shrink images if time is short; return the factor of the time per step."""
     views = steps * plan.config.run.ims_per_batch
     before = plan.config.augmentation.min_size_test
     side = max(SHORTEST, _rounded(before * math.sqrt(views / LEAST_VIEWS)))
@@ -320,7 +320,7 @@ def _choose_memory(plan: TrainingPlan) -> None:
 def _choose_optimizer(
     plan: TrainingPlan, statistics: DataStatistics, *, from_scratch: bool
 ) -> None:
-    """Choose the learning rate for the batch, and augmentation for the number of images."""
+    """Choose the learning rate by batch size, and augmentation by image count."""
     batch = plan.config.run.ims_per_batch
     if from_scratch:
         made_for = load_config(FROM_SCRATCH)

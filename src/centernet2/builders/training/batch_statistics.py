@@ -11,7 +11,7 @@ REFUSAL = "Expected more than 1 value per channel when training, got input size 
 
 @contextmanager
 def explain_single_values() -> Iterator[None]:
-    """Say in a ConfigError what to change where PyTorch refuses a single value per channel."""
+    """Raise ConfigError with remedies where PyTorch refuses one value per channel."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Earlier training runs in an output folder: which files are theirs, and where they are moved."""
+"""Earlier training runs in an output folder: their files, and moving them aside."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def require_movable(output: Path, inputs: Mapping[str, StrPath | None]) -> None:
 
 
 def set_aside_earlier_run(output: Path) -> None:
-    """Move the files of an earlier run to a folder earlier_1, earlier_2, ... in the output folder.
+    """Move the files of an earlier run to a subfolder: earlier_1, earlier_2, ...
 
     A run without a checkpoint is replaced: it had hardly begun.
     """

@@ -1,8 +1,8 @@
-"""Add classes to a detector and keep its own, which the new data do not label (--keep-classes).
+"""Add classes to a detector and keep its own (--keep-classes).
 
-The old detector detects the kept classes in the new images. What it is sure of becomes an object
-of the training data. What it is less sure of becomes an uncertain object: it is of this class or
-background. All else is background.
+The new data do not label the kept classes: the old detector detects them in the new images. What it
+is sure of becomes an object of the training data. What it is less sure of becomes an uncertain
+object: it is of this class or background. All else is background.
 """
 
 import logging
@@ -34,7 +34,7 @@ SAME_OBJECT = 0.6  # IoU from which two boxes are one object, whatever their cla
 
 
 def class_names_to_keep(weights: StrPath | None) -> tuple[str, ...]:
-    """Return the classes of initial weights; raise ConfigError without weights or names."""
+    """Return the classes of initial weights; ConfigError without weights or names."""
     if not weights:
         raise ConfigError(
             "--keep-classes keeps the classes of a detector, and none is given; name its run or "
@@ -56,7 +56,7 @@ def class_names_to_keep(weights: StrPath | None) -> tuple[str, ...]:
 def label_kept_classes(
     train_set: DetectionDataset, config: Config, command: TrainCommand
 ) -> DetectionDataset:
-    """Add the objects that the initial weights detect, of classes that the data do not label.
+    """Add objects of unlabelled kept classes, detected by the initial weights.
 
     With KEPT_SCORES of 1 nothing is detected, and these classes stay unknown in all places.
 

@@ -1,4 +1,4 @@
-"""Say that there is no run to resume in an output folder, and which runs are near it."""
+"""Say that an output folder has no run to resume, and which runs are near it."""
 
 import difflib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SHOWN_RUNS = 3
 
 @contextmanager
 def explain_missing_run(output: Path) -> Iterator[None]:
-    """Say that there is no run to resume, too, where the data for a new one are not found."""
+    """Say that there is no run to resume, too, if a new one cannot start."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:

@@ -17,7 +17,7 @@ from centernet2.training.sharding import shard
 
 
 def may_have_unused_parameters(config: Config) -> bool:
-    """Return whether parameters may get no gradient, for which several processes must look."""
+    """Return whether parameters may get no gradient (DDP's find_unused_parameters)."""
     if config.model.backbone == "timm":  # some of its networks have such
         return True
     with torch.device("meta"):

@@ -114,7 +114,10 @@ def _name_similar_classes(train_set: DetectionDataset) -> None:
 
 
 def _name_empty_classes(train_set: DetectionDataset) -> None:
-    """Log classes without an object; exports of Roboflow list the name of the group as a class."""
+    """Log classes without an object.
+
+    Exports of Roboflow list the name of the group as a class.
+    """
     counts = np.bincount(train_set.labels[~train_set.crowd], minlength=len(train_set.class_names))
     empty = [train_set.class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
     if empty:
@@ -195,7 +198,7 @@ def scale_to_batch(
 
 
 def _scaled_values(made_for: Config, config: Config) -> dict[str, Any]:
-    """Return the rates and lengths of `made_for`, scaled to the batch size of a config."""
+    """Return the rates and lengths of `made_for`, scaled to a config's batch size."""
     k = config.run.ims_per_batch / made_for.run.ims_per_batch
     rate = math.sqrt(k) if config.optimizer.optimizer == "ADAMW" else k
     return {key: made_for[key] * rate for key in RATES} | {

@@ -46,7 +46,7 @@ class Reproduction(NamedTuple):
 
     @property
     def is_same(self) -> bool:
-        """Whether the run came out the same: to the bit, or elsewhere within the tolerance."""
+        """Whether the run came out the same: to the bit, or elsewhere within tolerance."""
         is_near = self.change is not None and abs(self.change) <= TOLERANCE
         return self.same_weights or (bool(self.inexact) and is_near)
 

@@ -1,4 +1,4 @@
-"""How long a training step takes on a device, and which batch fits into its memory."""
+"""Time of a training step on a device, and the batch size that fits its memory."""
 
 import logging
 import math
@@ -34,7 +34,7 @@ PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machin
 
 
 def measure_step(config: Config, dataset: DetectionDataset, device: torch.device) -> float:
-    """Return the seconds of a forward and a backward pass, those of the slowest process.
+    """Return the seconds of a forward and backward pass in the slowest process.
 
     The weights are random, and the images have the middle one of their sizes.
     """
@@ -79,7 +79,7 @@ def _measure_own_step(
 
 
 def largest_batch(config: Config, dataset: DetectionDataset, device: torch.device) -> int:
-    """Return the batch size of a config, or less if a step with the largest images needs it."""
+    """Return the batch size of a config, less if the largest images do not fit."""
     batch, smallest = config.run.ims_per_batch, distributed.world_size()
     config = config.replace({"INPUT.MIN_SIZE_TRAIN": (max(config.augmentation.min_size_train),)})
     if device.type == "cpu":
@@ -106,7 +106,7 @@ def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.d
 
 
 def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
-    """Return how many images a step can have, by the memory that the smallest step takes.
+    """Return the images that a step can have, by the memory of the smallest step.
 
     A larger step is not tried: the system may end the process.
     """

@@ -69,7 +69,7 @@ class TrainCommand:
         return absolute(named) or "random weights"
 
     def after(self, previous: TrainCommand) -> TrainCommand:
-        """Return the command that resumes a run: what it does not give is as in `previous`.
+        """Return the command that resumes a run: what it lacks is as in `previous`.
 
         An override of `previous` stays unless this command has another one, or a config file with
         another value than the file of `previous`.
@@ -86,7 +86,7 @@ class TrainCommand:
         )
 
     def with_paths_of(self, previous: TrainCommand) -> TrainCommand:
-        """Return the command with the data and the device of `previous` where it gives none."""
+        """Return the command with the data and device of `previous` where it gives none."""
         data = self.data
         if data is None and not all(key in self.overrides for key in DATA_SET_KEYS):
             data = previous.data
@@ -110,7 +110,7 @@ class TrainCommand:
         ]
 
     def with_val_images(self, val_set: DetectionDataset, *, resumed: bool) -> TrainCommand:
-        """Record which images DATASETS.VAL_FRACTION has set apart; a resumed run keeps them."""
+        """Record the images set apart by DATASETS.VAL_FRACTION; a resumed run keeps them."""
         fraction = self.config.datasets.val_fraction
         digest = _digest(val_set)
         if resumed and self.val_images not in ("", digest):
@@ -134,7 +134,7 @@ class TrainCommand:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainCommand:
-        """Return the command of `to_dict`; raises for what is none, or has unknown options."""
+        """Return the command of `to_dict`; raise if it is none or has unknown options."""
         command = cls(**{**content, "reasons": tuple(content.get("reasons", ()))})
         command.config.to_yaml()
         return command
@@ -224,7 +224,7 @@ def previous_command(output: Path) -> TrainCommand | None:
 
 
 def absolute(path: StrPath | None) -> str | None:
-    """Return the absolute path of a file or folder, from any working directory; keep names."""
+    """Make the path of a file or folder absolute; keep names and addresses."""
     text = None if path is None else str(path)
     is_path = text and not is_address(text) and Path(text).exists()
     return str(Path(text).absolute()) if text and is_path else text

@@ -1,4 +1,4 @@
-"""Take a training run to its end: steps, checkpoints, evaluations and the final weights."""
+"""Take a training run to its end: steps, checkpoints, evaluations, final weights."""
 
 import logging
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ def _train(run: TrainingRun) -> PeriodicEvaluation:
 
 
 def _report(run: TrainingRun) -> None:
-    """Write the page with an analysis of the errors; the run has succeeded without it, too."""
+    """Write the page of the error analysis; the run has succeeded without it, too."""
     if not distributed.is_main_process():
         return
     command, output = run.command, run.state.output

@@ -59,7 +59,7 @@ def card_of(weights: StrPath) -> dict[str, Any]:
 
 
 def read_card(source: Path) -> dict[str, Any]:
-    """Read a written card, or make that of a checkpoint or of the folder of a training run."""
+    """Read a written card, or make that of a checkpoint or a training run's folder."""
     if source.suffix.lower() != ".md":
         return card_of(source)
     record = find_record(read_text_file(source))

@@ -1,4 +1,4 @@
-"""How a training run came about, for the card of its weights: what it would take to repeat it."""
+"""Origin of a training run: what repeating it takes, for the card of its weights."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ def describe_origin(
     model: nn.Module,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Return what a training run starts from, as what JSON holds; empty but on the main process.
+    """Return what a training run starts from, for JSON; empty off the main process.
 
     Args:
         command: what was given or chosen.
@@ -52,9 +52,10 @@ def describe_origin(
 
 
 def describe_data(dataset: DetectionDataset) -> dict[str, Any]:
-    """Return name, numbers and SHA-256 of a data set: annotations, names and sizes of images.
+    """Return the name, counts and SHA-256 of a data set.
 
-    The pixels are not read: they could be many gigabytes.
+    The digest covers annotations, and names and sizes of image files. The pixels are not read: they
+    could be many gigabytes.
     """
     digest = hashlib.sha256("\0".join(dataset.class_names).encode())
     for column in (dataset.offsets, dataset.xywh, dataset.labels, dataset.crowd):
@@ -74,7 +75,7 @@ def describe_data(dataset: DetectionDataset) -> dict[str, Any]:
 
 
 def _file_size(path: Path) -> int:
-    """Return the size of an image file; -1: it is missing, or in an archive or at an address."""
+    """Return the size of an image file; -1: missing, in an archive or at an address."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -82,7 +83,7 @@ def _file_size(path: Path) -> int:
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions that may change a weight, and a digest of this package's source."""
+    """Return versions that may change a weight, and a digest of the package's source."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -56,7 +56,7 @@ class TrainingRun:
     state: RunState  # the state that checkpoints hold
 
     def __post_init__(self) -> None:
-        """Build what later steps need, to refuse a wrong option before anything is written."""
+        """Build what later steps need, to refuse a wrong option before writing anything."""
         self.batches(drawn=False)
         build_clip(self.config)
         if self.config.test_augmentation.enabled:
@@ -155,12 +155,12 @@ class TrainingRun:
             return None
 
     def measured(self, part: str, work: Callable[[], Result], *, share: float = 1.0) -> Result:
-        """Do a share of a part of what follows the last step; the budget reserves its time."""
+        """Do a share of a part of the final work, for which the budget reserves time."""
         budget = self.state.budget
         return work() if budget is None else budget.measure(part, work, share=share)
 
     def try_evaluation(self) -> None:
-        """Evaluate on a few validation images, so that the budget knows how long that takes.
+        """Evaluate a few validation images, so that the budget knows how long it takes.
 
         Raises:
             ConfigError: the start and one evaluation take most of the time of a new run.

@@ -108,7 +108,7 @@ def _build_model(config: Config, train_set: DetectionDataset) -> Detector:
 def _check_images(
     train_set: DetectionDataset, val_set: DetectionDataset | None
 ) -> DetectionDataset:
-    """Check the image files of both sets; mark the training images that cannot be used.
+    """Check the image files of both sets; mark training images that are unusable.
 
     Evaluations read broken validation images again, and skip them.
     """

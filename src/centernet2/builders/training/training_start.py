@@ -129,7 +129,7 @@ def same_seed(config: Config, start: Resume) -> bool:
 
 
 def resumed_origin(origin: Mapping[str, Any], start: Resume) -> dict[str, Any]:
-    """Return how the weights of a resumed run come about, from what it now goes on with."""
+    """Return the origin of a resumed run, with its first weights and all resumptions."""
     before = start.checkpoint.origin or {}
     steps = [*before.get("resumed_at", []), start.checkpoint.iteration]
     return {**origin, "initial_weights": before.get("initial_weights", ""), "resumed_at": steps}

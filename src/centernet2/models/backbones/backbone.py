@@ -1,4 +1,4 @@
-"""The base of all backbones: a network of timm's names, frozen stages, a choice of norm."""
+"""Base of all backbones: a network with timm's names, frozen stages and a norm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

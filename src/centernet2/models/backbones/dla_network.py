@@ -44,7 +44,7 @@ class DLARoot(nn.Module):
 
 
 class DLATree(nn.Module):
-    """Blocks and trees whose outputs a root aggregates (arXiv 1707.06484, figure 3 (f)).
+    """Blocks and trees that a root aggregates (arXiv 1707.06484, figure 3 (f)).
 
     Args:
         depth: 1: two blocks and a root; more: two trees, the second of which has the root.

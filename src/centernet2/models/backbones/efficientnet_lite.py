@@ -1,4 +1,4 @@
-"""The network of EfficientNet-Lite, equal to timm's, by whose names its weights are stored."""
+"""Network of EfficientNet-Lite, equal to timm's and with the same weight names."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Networks by their names in timm: our own of the usual backbones, else those of timm.
+"""Networks by their timm names: our own of the usual backbones, else timm's.
 
 Our own are equal to timm's, which takes longer to import than torch.
 """

@@ -1,4 +1,4 @@
-"""The network of ResNet and ResNeXt, equal to timm's, by whose names its weights are stored."""
+"""Network of ResNet and ResNeXt, equal to timm's and with the same weight names."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3 x 3 convolution between two of 1 x 1, and a shortcut (arXiv 1512.03385, figure 5).
+    """Convolutions 1 x 1, 3 x 3, 1 x 1 and a shortcut (arXiv 1512.03385, figure 5).
 
     Args:
         width, groups: channels and groups of the 3 x 3 convolution (arXiv 1611.05431).

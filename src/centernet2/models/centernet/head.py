@@ -122,7 +122,7 @@ def _tower(channels: int, num_convs: int, options: HeadOptions) -> nn.Sequential
 
 
 def _tower_convs(channels: int, options: HeadOptions, *, deformable: bool) -> list[nn.Module]:
-    """Make a 3x3 convolution, which may be a depthwise and a pointwise one, or deformable."""
+    """Make a 3x3 convolution: plain, deformable, or depthwise and pointwise."""
     if deformable:
         conv = nn.Conv2d(channels, channels, 3, padding=1)
         init_normal(conv, std=0.01)

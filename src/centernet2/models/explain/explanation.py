@@ -1,4 +1,4 @@
-"""Records of an explanation: from the heat map at a point to detections, or to what ended it.
+"""Records of an explanation, from the heat map at a point to detections.
 
 Boxes and points are in pixels of the image that was asked about.
 """
@@ -40,7 +40,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class LocationStep:
-    """What the first stage predicts at the location of a level that is nearest to the point."""
+    """First-stage predictions at the location of a level nearest to the point."""
 
     level: int
     stride: int
@@ -100,7 +100,7 @@ class FoundObject:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The way from the heat map at a point to detections, or to the rule that ended it.
+    """The way from the heat map at a point to detections or the rule that ended it.
 
     Boxes and points are in pixels of the image that was asked about.
     """

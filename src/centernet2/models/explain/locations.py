@@ -1,4 +1,4 @@
-"""What the first stage predicts at a point, and why a location is a proposal or is none."""
+"""First-stage predictions at a point, and why a location is a proposal or not."""
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class LocationReader:
         self.candidate_scores = scores[scores >= 0]
 
     def location(self, level: int, x: float, y: float) -> LocationStep:
-        """Describe the location of a level that is nearest to a point of the model's input."""
+        """Describe the location of a level nearest to a point of the model's input."""
         stride = self.decoder.strides[level]
         heatmap, factor = self.decoder.heatmaps(self.trace.head, level)
         height, width = heatmap.shape[2:]

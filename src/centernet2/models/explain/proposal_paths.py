@@ -21,7 +21,7 @@ TOP_CLASSES = 3  # classes of a proposal that are followed to the end
 
 
 def one_stage_path(trace: TraceReader, row: int) -> ProposalStep:
-    """Return the way of a proposal without a second stage: it is a detection, or empty."""
+    """Return the way of a one-stage proposal: it becomes a detection or is empty."""
     box, score = trace.proposals.boxes[row], float(trace.proposals.scores[row])
     detection = first_row(trace.sources == trace.source_rows[row])
     cut = None if detection is not None else Cut("box inside the image", 0.0, 0.0)
@@ -111,7 +111,7 @@ class PathReader:
         return (self.trace.sources == source) & (self.trace.detections["labels"] == label)
 
     def _calibrated(self, score: Tensor, label: int) -> Tensor:
-        """Return the score of a detection as users see it; rules compare that of the network."""
+        """Return a detection's score as users see it; rules compare the network's."""
         calibration = self.selection.calibration
         if calibration is None:
             return score

@@ -13,7 +13,7 @@ from centernet2.structures import ScoreCalibration
 
 
 def calibrated_scores(calibration: ScoreCalibration, scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability that each detection is right, of scores and labels [..., D]."""
+    """Return probabilities [..., D] that detections are right, by scores and labels."""
     scores = scores.float()
     temperatures = constant(calibration.temperatures, scores)[labels]
     offsets = constant(calibration.offsets, scores)[labels]
@@ -28,7 +28,7 @@ def calibrated_objectness(calibration: ScoreCalibration, scores: Tensor) -> Tens
 def calibrated_factors(
     calibration: ScoreCalibration, scores: Tensor, object_scores: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return objectness and class probability, whose product is the score of each detection.
+    """Return objectness and class probability, whose product is the score.
 
     Args:
         scores: calibrated, [..., D].

@@ -220,7 +220,7 @@ class CascadeRoIHeads(nn.Module):
 
 
 def mean_probabilities(stages: Sequence[Tensor]) -> Tensor:
-    """Average the class probabilities [R, C + 1] of the stages, without the background: [R, C]."""
+    """Average class probabilities [R, C + 1] of the stages; drop background: [R, C]."""
     total = stages[0].new_zeros(())
     for probabilities in stages:
         total = total + probabilities
@@ -228,7 +228,7 @@ def mean_probabilities(stages: Sequence[Tensor]) -> Tensor:
 
 
 def _limits(boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
-    """Return the limits [R, 4] that boxes [R_i, 4] of images of `sizes` are clipped to."""
+    """Return limits [R, 4] to which boxes [R_i, 4] of images of `sizes` are clipped."""
     limits = constant([(width, height, width, height) for height, width in sizes], boxes[0])
     return torch.cat([own.expand(len(b), 4) for own, b in zip(limits, boxes, strict=True)])
 

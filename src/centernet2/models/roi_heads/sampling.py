@@ -116,7 +116,7 @@ def sample(
 def unknown_classes(
     rois: Sequence[RoIs], targets: Sequence[Target], min_iou: float, num_classes: int
 ) -> Tensor | None:
-    """Return the classes [R, C] that each RoI of a batch may be of; None: all are known.
+    """Return the classes [R, C] that each RoI may be of; None: all are known.
 
     They are those that were not labelled in its image, and those of uncertain objects that it would
     be assigned to.

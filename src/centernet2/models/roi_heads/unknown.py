@@ -1,4 +1,4 @@
-"""Objects of none of the classes: the first stage is certain of them, and the second is not."""
+"""Objects of no class: the first stage is certain of them, the second is not."""
 
 from collections.abc import Sequence
 
