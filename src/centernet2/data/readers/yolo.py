@@ -5,11 +5,12 @@ and height; see yolo_rows.
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image_check import read_sizes
@@ -204,23 +205,25 @@ def _label_files(
         by_folder.setdefault(image.parent, []).append(i)
     files: list[Path | None] = [None] * len(images)
     searched: list[Path] = []
+    stems = {one_form(image.stem) for image in images}
+    labels_in = cache(lambda folder: _list_labels(folder, stems))  # many folders may share one
     for folder, indices in by_folder.items():
         folders = label_folders(folder)
         searched += [each for each in folders if each not in searched]
         keys = {one_form(images[i].stem) for i in indices}
-        listed = {each: _texts_in(each) for each in folders}
-        best = max(folders, key=lambda each: _common(keys, listed[each]))
-        others = _in_lower_case(listed[best], keys)
+        listed = {each: labels_in(each) for each in folders}
+        best = max(folders, key=lambda each: sum(map(listed[each].has, keys)))
+        texts, others = listed[best]
         for i in indices:
             stem = one_form(images[i].stem)
-            other = None if stem in listed[best] else others.get(stem.lower())
-            files[i] = listed[best].get(stem) or other
+            other = None if stem in texts else others.get(stem.lower())
+            files[i] = texts.get(stem) or other
             if other is not None:
                 tally.add(OTHER_CASE, f"{images[i].name}: {other}", str(images[i]))
                 keys.add(one_form(other.stem))
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
-            _count_lonely(listed[best], keys, folder, tally)
+            _count_lonely(texts, keys, folder, tally)
     used = set[Path | None]()
     if any(files):
         for image, file in zip(images, files, strict=True):
@@ -244,8 +247,10 @@ def label_folders(folder: Path) -> list[Path]:
     for i in reversed(positions):
         inner = [parts[i + 1 : end] for end in range(len(parts), i, -1)]
         words = _label_names(Path(*parts[:i]))
-        likely = (Path(*parts[:i], word, *rest) for rest, word in product(inner, words))
-        places += [in_any_case(place) or place for place in likely]
+        likely = [Path(*parts[:i], word, *rest) for rest, word in product(inner, words)]
+        if not any(place.is_dir() for place in likely[: -len(words)]):
+            likely = [in_any_case(place) or place for place in likely]
+        places += likely
     beside = [folder.parent / word for word in _label_names(folder.parent)]
     split = [place / folder.name for place in beside]
     own = [folder / word for word in _label_names(folder)]
@@ -279,18 +284,24 @@ def _texts_in(folder: Path) -> dict[str, Path]:
     return texts
 
 
-def _common(stems: Iterable[str], others: Iterable[str]) -> int:
-    """Count the stems that are also among others, in any case."""
-    return len({stem.lower() for stem in stems} & {stem.lower() for stem in others})
+class _Labels(NamedTuple):
+    """The label files of a folder."""
+
+    texts: dict[str, Path]  # by comparable stem
+    others: dict[str, Path]  # those of no image, by their stem in lower case if only one has it
+
+    def has(self, stem: str) -> bool:
+        return stem in self.texts or stem.lower() in self.others
 
 
-def _in_lower_case(texts: Mapping[str, Path], images: Collection[str]) -> dict[str, Path]:
-    """Label files without an image by their stem in lower case, where only one has it."""
+def _list_labels(folder: Path, images: Collection[str]) -> _Labels:
+    """List the label files of a folder; `images` are the stems of all images."""
+    texts = _texts_in(folder)
     lower: dict[str, list[Path]] = {}
     for stem, path in texts.items():
         if stem not in images:
             lower.setdefault(stem.lower(), []).append(path)
-    return {stem: paths[0] for stem, paths in lower.items() if len(paths) == 1}
+    return _Labels(texts, {stem: paths[0] for stem, paths in lower.items() if len(paths) == 1})
 
 
 def _count_lonely(labels: dict[str, Path], keys: set[str], folder: Path, tally: Tally) -> None:
