@@ -1,4 +1,4 @@
-"""Outputs of commands: where and by which process to write, what to replace.
+"""Outputs of commands: where and by which process written, what may be replaced.
 
 A command replaces only files that it has made itself: never an input, never a file of other origin.
 Its files carry a mark in their first or last bytes. Lists and metrics, whose form other programs
@@ -70,7 +70,7 @@ def writable_file(path: Path, option: str = "--output", *, command: str = "") ->
 
 @contextmanager
 def only_run_in(folder: Path, kind: str, option: str) -> Iterator[None]:
-    """Hold a folder for a run; raise ValueError if another process holds it for such a run.
+    """Hold a folder for a run; raise ValueError if another such run holds it.
 
     The system ends the hold of a killed process. A folder that is still empty is removed again.
 

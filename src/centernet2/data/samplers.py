@@ -135,6 +135,6 @@ def images_per_class(dataset: DetectionDataset) -> Tensor:  # [C]
 
 
 def _classes_of_images(dataset: DetectionDataset) -> tuple[IntArray, IntArray, IntArray]:
-    """Unique pairs of (image, class), and the number of images of each of the C classes."""
+    """Unique pairs of (image, class), and the number of images of each class [C]."""
     image, label = np.unique(np.stack([dataset.image_of_box, dataset.labels]), axis=1)
     return image, label, np.bincount(label, minlength=len(dataset.class_names))

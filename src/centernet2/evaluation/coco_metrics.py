@@ -32,7 +32,7 @@ def detection_limit(truth: GroundTruth) -> int:
 def evaluator_of(
     truth: GroundTruth, ground_truth: COCO, detections: COCO, kind: str = "bbox"
 ) -> COCOeval:
-    """Return the evaluator of boxes or masks in all images and classes, in their order."""
+    """Return the evaluator of boxes or masks in all images and classes, in order."""
     federated = is_federated(truth)
     if federated:  # the limit is one over all classes
         detections = detections.cap_detections_per_image(detection_limit(truth))
