@@ -92,8 +92,8 @@ def find_image_folder(
     """Find the folder of the images, and correct file names in `content`, in place.
 
     Full names are tried first, in every folder, then names without their leading folders, then
-    names that differ from those of the files a little. Among equally good folders the first is
-    chosen; `given` folders replace the usual ones.
+    names that differ from those of the files a little, then the folders below. Among equally good
+    folders the first is chosen; `given` folders replace the usual ones.
     """
     records = [r for r in content.get("images") or () if isinstance(r, dict)]
     names = {id(r): _clean_name(r) for r in records}
