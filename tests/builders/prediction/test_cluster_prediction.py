@@ -219,10 +219,10 @@ def test_threads_of_a_worker(folder: Path, given: int | None, passed: int) -> No
 def test_threads_reach_an_exported_file(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_with(path: Path, providers: Sequence[str], threads: int | None) -> None:
+    def open_with(path: Path, providers: Sequence[str], *, threads: int | None) -> None:
         raise ValueError(f"{path.name} with {threads} threads")
 
-    monkeypatch.setattr(exported_model, "_open", open_with)
+    monkeypatch.setitem(exported_model.SESSIONS, ".onnx", open_with)
     monkeypatch.setattr(cluster_prediction, "import_ray", lambda: None)
     for engine in (None, "ray"):
         detection = DetectionOptions(threads=3, engine=engine)
