@@ -122,9 +122,7 @@ def export_detector(
         ValueError: too few detections agree, or there is too little memory; nothing is written.
     """
     require_memory(detector.info.test_size, options.graph)
-    bar = PRECISIONS[options.precision]
-    if options.required_share is not None:
-        bar = bar._replace(share=options.required_share)
+    bar = _bar(options)
     batches = batches_of(images, options.graph)
     calls = [call_detector(detector, each) for each in batches]
     advice = OWN_IMAGES if images else f"they are drawn, as no others are given: {OWN_IMAGES}"
@@ -147,23 +145,39 @@ def export_detector(
         compared = _compared(agreement, stages, bar, path)
         reference_path(temporary).write_bytes(pack_calls(calls))
         certificate = {
-            **json_mark("export"),
-            "file": path.name,
-            "sha256": hash_of(temporary),
-            "reference_sha256": hash_of(reference_path(temporary)),
+            **_identity(temporary),
             "precision": options.precision,
             **quantized,
             **compared,
             "images": [list(each.shape) for each in batches],
             "drawn_images": max(0, len(batches) - len(images)),
             **check(temporary),
-            "runtime": exported.session.description,
-            "versions": package_versions(),
-            "machine": f"{platform.machine()}, {platform.system()}",
+            **_environment(exported),
         }
         write_json(certificate_path(temporary), certificate, indent=2)
         _publish(temporary, path)
     return certificate
+
+
+def _bar(options: ExportOptions) -> Bar:
+    """Return the bar of a precision, with the share that the options require."""
+    bar, share = PRECISIONS[options.precision], options.required_share
+    return bar if share is None else bar._replace(share=share)
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """Return what tells an exported file and its reference from others."""
+    hashes = {"sha256": hash_of(path), "reference_sha256": hash_of(reference_path(path))}
+    return {**json_mark("export"), "file": path.name, **hashes}
+
+
+def _environment(exported: ExportedModel) -> dict[str, Any]:
+    """Return the runtime, the versions of the packages and the machine."""
+    return {
+        "runtime": exported.session.description,
+        "versions": package_versions(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
 
 
 def _compared(
