@@ -96,9 +96,8 @@ def predict(
 
     sources, overrides = split_overrides(images)
     _name_unread(overrides)
-    options = {**vars(inference), "overrides": overrides, "config": config}
-    options |= {"tiling": _tiling(tile, overlap), "threads": detection.threads}
-    options |= {"abstain": detection.abstain}
+    options = {**vars(inference), "config": config, "tiling": _tiling(tile, overlap)}
+    options |= {"overrides": overrides, "threads": detection.threads, "abstain": detection.abstain}
     plan = plan_prediction(sources, Path(output), write, score_threshold, detection, film)
     with only_run_in(plan.folder, "prediction", "--output"):
         if detection.engine is not None:
