@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -105,7 +106,34 @@ def test_skipped_steps_are_recorded(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_too_many_skipped_steps_raise(tmp_path: Path, period: int) -> None:
     """The guard counts across its periodic checks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
-    message = r"3 steps in a row, up to iteration 4; .*nonfinite\.jsonl"
+    message = r"in the last 3 of 4 steps, up to iteration 4; .*nonfinite\.jsonl"
     with pytest.raises(NonFiniteError, match=message):
         train(guard, bad={1, 2, 3}, stop=8)
     assert len(guard.path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("bad", "diverges"), [
+    ({0, 1, 2, 3}, True),
+    ({1, 2, 3}, True),
+    ({2, 3}, False),
+    ({0, 1, 2}, False),
+])  # fmt: skip
+def test_run_that_ends_with_skipped_steps_has_diverged(
+    tmp_path: Path, bad: set[int], diverges: bool
+) -> None:
+    """If they are most of its steps: a run shorter than the limit, too."""
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=20, period=20)
+    message = f"in the last {len(bad)} of 4 steps, up to iteration 4;"
+    with pytest.raises(NonFiniteError, match=message) if diverges else nullcontext():
+        train(guard, bad=bad, stop=4)
+
+
+def test_run_that_is_stopped_has_not_diverged(tmp_path: Path) -> None:
+    """It saves a checkpoint, and may be resumed."""
+
+    def stop(step: FinishedStep) -> None:
+        step.stop = True
+
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=20, period=20)
+    Run(ToyDetector()).train(stream(make=partial(spoil_step, {0})), 0, 4, [stop, guard])
+    assert (guard.skipped, guard.in_a_row) == (1, 1)

@@ -68,6 +68,9 @@ class BatchStatistics:
 class NonFiniteGuard:
     """Count and record skipped steps; raise after `limit` consecutive ones.
 
+    It also raises at the end of training if the last steps were skipped, and these are most of the
+    steps: a run shorter than `limit` diverges, too.
+
     The flags are read once per `period` steps, so that the host need not wait for the device in
     each step. A skipped step has changed nothing, so the delay does no harm.
     """
@@ -76,6 +79,7 @@ class NonFiniteGuard:
         self.path = path
         self.limit = limit
         self.period = period
+        self.seen = 0
         self.skipped = 0
         self.in_a_row = 0
         self._pending: list[FinishedStep] = []
@@ -89,6 +93,7 @@ class NonFiniteGuard:
                 self._review(each, is_finite)
 
     def _review(self, step: FinishedStep, is_finite: bool) -> None:
+        self.seen += 1
         if is_finite:
             self.in_a_row = 0
             return
@@ -98,11 +103,12 @@ class NonFiniteGuard:
         logger.warning(
             "Iteration %d was skipped: its loss or gradient is not finite.", step.iteration
         )
-        if self.in_a_row >= self.limit:
+        is_at_end = step.iteration >= step.max_iteration
+        if self.in_a_row >= self.limit or (is_at_end and 2 * self.in_a_row > self.seen):
             raise NonFiniteError(
-                f"the loss or the gradient was not finite in {self.in_a_row} steps in a row, up to "
-                f"iteration {step.iteration}; the images and losses of all skipped steps are "
-                f"listed in {self.path}. "
+                f"the loss or the gradient was not finite in the last {self.in_a_row} of "
+                f"{self.seen} steps, up to iteration {step.iteration}; the images and losses of "
+                f"all skipped steps are listed in {self.path}. "
                 "A lower learning rate, a longer warm-up or gradient clipping may help"
             )
 
