@@ -1,6 +1,6 @@
 """The commands in groups: help, the job each one runs, what prints its result.
 
-To add a command, write a function in a file of `jobs/` and a row of `COMMANDS`. A job is imported
+To add a command, write a function in a file of `jobs/` and a row of `GROUPS`. A job is imported
 when its command is used, so that the list of commands appears at once.
 """
 
