@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 
 from centernet2 import distributed
-from centernet2.checkpoint import load_checkpoint
+from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.devices import Precision
-from centernet2.structures import ModelInfo
+from centernet2.structures import ModelInfo, ScoreCalibration
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.run_state import RunState, restore_training_state, training_state
 from tests.helpers.toy import Run, ToyDetector, spoil_step, stream
@@ -121,6 +122,24 @@ def test_final_checkpoint_of_the_same_weights_keeps_its_metrics(tmp_path: Path) 
     path.write_bytes(b"damaged")
     state.save_final({}, keep_equal=True)
     assert load_checkpoint(path).metrics == {}
+
+
+def test_evaluation_of_the_same_weights_keeps_their_thresholds(tmp_path: Path) -> None:
+    """As `centernet2 threshold` and then `train --resume` of a finished run."""
+    model = torch.nn.Linear(1, 1)
+    state = state_of(model, tmp_path)
+    state.save_final({})
+    path = tmp_path / "model_final.pth"
+    saved = load_checkpoint(path)
+    chosen = replace(
+        saved.info, score_thresholds=(0.4,), calibration=ScoreCalibration((2.0,), (0.5,))
+    )
+    save_checkpoint(path, replace(saved, info=chosen))
+    state.save_final({"bbox/AP": 1.0})
+    assert (load_checkpoint(path).info, load_checkpoint(path).metrics) == (chosen, {"bbox/AP": 1.0})
+    torch.nn.init.zeros_(model.weight)  # they are of other weights
+    state.save_final({})
+    assert load_checkpoint(path).info == state.info
 
 
 def test_missing_part_is_named() -> None:

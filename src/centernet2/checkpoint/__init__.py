@@ -4,8 +4,8 @@ from centernet2.checkpoint.checkpoint import Checkpoint as Checkpoint
 from centernet2.checkpoint.checkpoint import (
     export_reference_checkpoint as export_reference_checkpoint,
 )
-from centernet2.checkpoint.checkpoint import holds_weights as holds_weights
 from centernet2.checkpoint.checkpoint import load_checkpoint as load_checkpoint
+from centernet2.checkpoint.checkpoint import load_equal as load_equal
 from centernet2.checkpoint.checkpoint import save_checkpoint as save_checkpoint
 from centernet2.checkpoint.filling import load_weights as load_weights
 from centernet2.checkpoint.source import WeightsFile as WeightsFile

@@ -68,22 +68,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return parse_checkpoint(content, str(path))
 
 
-def holds_weights(
+def load_equal(
     path: Path, weights: Mapping[str, Tensor], *, resumable: bool | None = None
-) -> bool:
-    """Whether a file is a readable checkpoint with exactly these weights.
+) -> Checkpoint | None:
+    """Read a checkpoint with exactly these weights; None: the file is no such one.
 
     If `resumable` is given, it must hold the state of a training run, too, or must not.
     """
     try:
         saved = load_checkpoint(path)
     except (OSError, ValueError):  # missing or damaged
-        return False
+        return None
     if resumable not in (None, saved.training is not None):
-        return False
-    return saved.weights.keys() == weights.keys() and all(
+        return None
+    is_equal = saved.weights.keys() == weights.keys() and all(
         torch.equal(saved.weights[name], tensor.cpu()) for name, tensor in weights.items()
     )
+    return saved if is_equal else None
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:

@@ -150,11 +150,11 @@ def _calibrate(
 
 def _require_same_weights(target: Path, weights: Path, checkpoint: "Checkpoint") -> None:
     """Raise ValueError if --output would replace more than a checkpoint's thresholds."""
-    from centernet2.checkpoint import holds_weights
+    from centernet2.checkpoint import load_equal
 
     if not target.exists() or target.samefile(weights):
         return
-    if not holds_weights(target, checkpoint.weights, resumable=checkpoint.training is not None):
+    if not load_equal(target, checkpoint.weights, resumable=checkpoint.training is not None):
         raise ValueError(
             f"--output {target} exists and is not a copy of {weights}, which would replace it; "
             "give another path, or move the file away"

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import KW_ONLY, InitVar, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2 import distributed
-from centernet2.checkpoint import Checkpoint, holds_weights, save_checkpoint
+from centernet2.checkpoint import Checkpoint, load_equal, save_checkpoint
 from centernet2.checkpoint.checkpoint import BEST_FILE, FINAL_FILE
 from centernet2.structures import ModelInfo
 from centernet2.training.best_result import BestResult
@@ -166,10 +166,14 @@ class RunState:
     ) -> None:
         weights = whole(self.model.state_dict())
         with distributed.failing_together():
-            if distributed.is_main_process() and not (keep_equal and holds_weights(path, weights)):
-                origin = {**self.origin, "file": path.name}
+            saved = load_equal(path, weights) if distributed.is_main_process() else None
+            if distributed.is_main_process() and not (keep_equal and saved):
+                info, origin = self.info, {**self.origin, "file": path.name}
+                if saved is not None:  # `centernet2 threshold` may have chosen these since
+                    chosen = saved.info.score_thresholds, saved.info.calibration
+                    info = replace(info, score_thresholds=chosen[0], calibration=chosen[1])
                 save_checkpoint(
-                    path, Checkpoint(weights, self.info, iteration, metrics, training, origin)
+                    path, Checkpoint(weights, info, iteration, metrics, training, origin)
                 )
 
 
