@@ -113,6 +113,24 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
             writable_file(path, command="compare")
 
 
+def test_lock_file_that_its_run_removes_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends after another process has opened the file, and before that one locks it."""
+    fcntl = pytest.importorskip("fcntl")
+    path, lock = tmp_path / "run" / ".training.lock", fcntl.lockf
+
+    def end_and_lock(*arguments: object) -> None:
+        monkeypatch.setattr(fcntl, "lockf", lock)
+        path.unlink()
+        path.parent.rmdir()
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", end_and_lock)
+    with only_run_in(path.parent, "training", "--output-dir"):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
 def test_folder_is_held_by_one_run_until_its_process_ends(tmp_path: Path) -> None:
     output = tmp_path / "new" / "run"
     with only_run_in(output, "prediction", "--output"):

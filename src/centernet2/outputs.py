@@ -79,10 +79,10 @@ def only_run_in(folder: Path, kind: str, option: str) -> Iterator[None]:
         option: names the folder.
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{kind}.lock"
-    with path.open("a+", encoding="utf-8") as file:
-        if not _lock(file):
+    file, is_ours = _open_and_lock(path)
+    with file:
+        if not is_ours:
             file.seek(0)
             raise ValueError(
                 f"another {kind} run (process {file.read().strip()}) is writing {folder}; wait "
@@ -97,6 +97,21 @@ def only_run_in(folder: Path, kind: str, option: str) -> Iterator[None]:
                 path.unlink()
                 for each in made:
                     each.rmdir()
+
+
+def _open_and_lock(path: Path) -> tuple[TextIO, bool]:
+    """Open and lock a file; return it, and whether this process holds the lock.
+
+    The run that had locked it may have removed it since it was opened. A lock on a file that others
+    cannot open would not keep them away, so another one is made.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+        is_ours = _lock(file)
+        if not is_ours or os.fstat(file.fileno()).st_nlink > 0:
+            return file, is_ours
+        file.close()
 
 
 def _lock(file: TextIO) -> bool:
