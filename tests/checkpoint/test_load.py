@@ -137,8 +137,7 @@ SOMETHING = zip_of("word/document.xml")
     ("w.pkl", SOMETHING, "it is an archive with other content"),
     ("w.pth", SOMETHING[:-9], "it is damaged or cut off"),
     ("w.pth", zip_of("w/data.pkl"), "it is damaged"),
-    ("w.pth", pickle.dumps({"a": Path()}),
-     "it is damaged, or a pickle with other content than tensors"),
+    ("w.pth", b"\x80\x02}", "it is damaged, cut off or of another kind"),
     ("w.pkl", b"epoch,loss\n1,2\n", "it is damaged, cut off or of another kind"),
     ("w.pkl", pickle.dumps({"a": [1, 2]})[:-3], "it is damaged, cut off or of another kind"),
 ])  # fmt: skip

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.checkpoint.names import to_reference
-from centernet2.checkpoint.weights_file import WeightsError, find_tensors, read_content
+from centernet2.checkpoint.weights_file import (
+    WeightsError,
+    find_tensors,
+    read_content,
+    require_weight,
+)
 from centernet2.files import open_atomic, remove_temporary
 from centernet2.structures import ModelInfo, ScoreCalibration, TestSize
 
@@ -112,6 +117,8 @@ def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
             f"{origin} was written by another version of centernet2, or changed: its "
             f"'{[*unfit, 'model'][0]}' is missing or of another kind"
         )
+    for name, tensor in content["model"].items():
+        require_weight(tensor, name, origin)
     try:
         info = {field.name: content[field.name] for field in fields(ModelInfo)}
         info["test_size"] = TestSize(**info["test_size"])

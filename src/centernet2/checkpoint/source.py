@@ -14,9 +14,9 @@ from centernet2.checkpoint.checkpoint import (
     parse_checkpoint,
 )
 from centernet2.checkpoint.weights_file import caffe2_to_reference, find_tensors, read_content
+from centernet2.checkpoint.wrappers import PARTS
 
 Kind = Literal["centernet2", "reference", "caffe2", "detectron2", "network"]
-PARTS = ("backbone.", "neck.", "proposal_generator.", "roi_heads.")  # name prefixes of a detector
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -13,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from centernet2.checkpoint.foreign_objects import Unread, load_without_objects
+from centernet2.checkpoint.wrappers import KEYS, inside_of_keys, without_prefixes
 from centernet2.text_files import unicode_encoding
 
 # Caffe2 has fused the statistics: mean 0, variance 1. The reference stores the variance minus eps.
@@ -32,6 +36,7 @@ OTHER_KINDS = {
     b"BM": "a picture (BMP)",
     b"%PDF": "a PDF file",
     b"\x89HDF": "an HDF5 file, as of Keras",
+    b"\x1f\x8b": "compressed (unpack it, by gunzip or tar)",
     b"\x93NUMPY": "an array of NumPy",
     b"{": JSON,
     b"[": JSON,
@@ -47,8 +52,10 @@ SUFFIXES = {
     ".pt2": EXPORTED,
 }
 TEXT, EMPTY, UNKNOWN = "a text file", "an empty file", "no file of PyTorch"
+SUMMED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # types of weights
 NOT_IN_TEXT = frozenset(range(8))  # bytes
 ZIP_MARK, PICKLE_MARK = b"PK\3\4", b"\x80"  # of files of torch.save, now and up to PyTorch 1.5
+TORCH_PICKLE_MARK = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # of the latter
 
 
 class WeightsError(ValueError):
@@ -56,21 +63,30 @@ class WeightsError(ValueError):
 
 
 def read_content(path: Path) -> Any:
-    """Read a .pth, .safetensors or .pkl file."""
+    """Read a .pth, .safetensors or .pkl file, which its content tells apart."""
     if not path.is_file():
         raise WeightsError(
             f"there is no weights file {path}; give the path of a .pth, .pkl or .safetensors file"
         )
     _refuse_other_kinds(path)
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         return _read_safetensors(path)
-    is_pickle = path.suffix == ".pkl" and not _begins_as_zip(path)  # torch.save takes any name
-    return _read_pickle(path) if is_pickle else _read_torch(path)
+    is_pickle = path.suffix.lower() == ".pkl" or _starts(path, PICKLE_MARK)
+    is_of_torch = _starts(path, ZIP_MARK, TORCH_PICKLE_MARK)  # torch.save takes any name
+    return _read_pickle(path) if is_pickle and not is_of_torch else _read_torch(path)
 
 
-def _begins_as_zip(path: Path) -> bool:
+def _starts(path: Path, *marks: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(len(ZIP_MARK)) == ZIP_MARK
+        return file.read(max(map(len, marks))).startswith(marks)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: with the length of its header."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return 0 < length <= size - 8 and file.read(1) == b"{"
 
 
 def is_readable_name(path: Path) -> bool:
@@ -85,7 +101,7 @@ def is_json_file(path: Path) -> bool:
 
 def _other_kind(path: Path) -> str | None:
     """Recognize a file that is no weights file by its first bytes or its suffix."""
-    if path.suffix == ".safetensors":  # begins with the length of its header: with any bytes
+    if is_safetensors(path):  # the length of its header may be that of any mark
         return None
     with path.open("rb") as file:
         start = file.read(256)
@@ -97,8 +113,10 @@ def _other_kind(path: Path) -> str | None:
     start = start.lstrip()
     kind = next((kind for mark, kind in OTHER_KINDS.items() if start.startswith(mark)), None)
     kind = kind or SUFFIXES.get(path.suffix.lower())
-    if kind or is_own or path.suffix == ".pkl":  # the reader of pickles knows older marks
+    if kind or is_own or path.suffix.lower() == ".pkl":  # its reader knows older marks
         return kind
+    if path.suffix.lower() == ".safetensors" and start:
+        return "no whole file of safetensors (it is damaged or cut off)"
     return (TEXT if NOT_IN_TEXT.isdisjoint(start) else UNKNOWN) if start else EMPTY
 
 
@@ -146,20 +164,45 @@ def _caffe2_name(blob: str) -> str | None:
 
 def find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """Return the tensors in the content of a file, by name."""
-    for key in ("model", "state_dict", "blobs"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
+    inner = inside_of_keys(content)
+    values = [inner, *(inner.get(key) for key in KEYS)] if isinstance(inner, Mapping) else [inner]
+    unread = next((each for each in values if isinstance(each, Unread)), None)
+    if unread is not None:
+        raise WeightsError(
+            f"{path} holds a whole model, '{unread.kind}', and only tensors are read; save its "
+            "weights alone with the program that made it: torch.save(model.state_dict(), ...)"
+        )
+    if not isinstance(inner, Mapping):
         raise WeightsError(f"{path} holds no dictionary of weights")
     state = {}
-    for name, value in content.items():
+    for name, value in inner.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
             value = torch.from_numpy(np.array(value))
         if isinstance(value, Tensor) and isinstance(name, str):
-            state[name.removeprefix("module.")] = value
+            state[name] = require_weight(value, name, path)
     if not state:
-        raise WeightsError(f"{path} holds no weights")
-    return state
+        keys = f" among {', '.join(map(str, list(inner)[:6]))}" if inner else ""
+        raise WeightsError(f"{path} holds no weights{keys}")
+    return without_prefixes(state, path)
+
+
+def require_weight(value: Tensor, name: str, origin: object) -> Tensor:
+    """Return a dense tensor of finite numbers; WeightsError if it is none."""
+    if value.layout == torch.sparse_coo:
+        value = value.to_dense()
+    if value.is_quantized:
+        value = value.dequantize()
+    is_integer = not value.is_floating_point() and value.ndim > 1
+    if is_integer or value.is_complex() or value.is_meta or value.layout != torch.strided:
+        kind = f"{value.dtype}, {value.layout}, on {value.device}"
+        raise WeightsError(f"{origin}: its '{name}' is no weight ({kind}); save it as float32")
+    # the sum is fast; it may be infinite by itself
+    if value.dtype in SUMMED and not value.sum().isfinite() and not value.isfinite().all():
+        raise WeightsError(
+            f"{origin}: its '{name}' has values that are NaN or infinite, as after a training run "
+            "that diverged; give an earlier checkpoint of it"
+        )
+    return value
 
 
 def _read_torch(path: Path) -> Any:
@@ -167,9 +210,9 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that it refuses then
             # memory-mapped if the format allows it, so that memory never holds all weights twice
-            return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
+            mapped = zipfile.is_zipfile(path)
+            load = partial(torch.load, path, map_location="cpu", weights_only=True, mmap=mapped)
+            return load_without_objects(path, load)
     except Exception as error:  # a damaged file can fail in any way
         reason = _reason(str(error), path)
         raise WeightsError(f"{path} is not a readable PyTorch file of weights: {reason}") from error
@@ -181,7 +224,7 @@ def _reason(message: str, path: Path) -> str:
         return f"it contains '{foreign[1]}', and only tensors are read"
     if "TorchScript" in message:
         return "it is a program of TorchScript; save the state_dict of the model"
-    if not _begins_as_zip(path):
+    if not _starts(path, ZIP_MARK):
         return "it is damaged, or a pickle with other content than tensors"
     if not zipfile.is_zipfile(path):
         return "it is damaged or cut off"

@@ -154,7 +154,7 @@ def test_other_files_are_told_by_kind(name: str, content: bytes, kind: str, tmp_
 def test_classes_of_other_programs_are_named(tmp_path: Path) -> None:
     path = tmp_path / "yolo.pt"
     torch.save({"model": Fraction(1, 2)}, path)
-    with pytest.raises(WeightsError, match=r"it contains 'fractions.Fraction', and only tensors"):
+    with pytest.raises(WeightsError, match=r"whole model, 'fractions.Fraction', and only tensors"):
         load_for_inference(path)
 
 

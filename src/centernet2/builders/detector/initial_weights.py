@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from centernet2.zoo import DETECTRON2, cached_file, is_address
 
 logger = logging.getLogger(__name__)
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 NORMALIZATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
 IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of torchvision, in 0..255
@@ -27,7 +29,16 @@ def find_weights(source: str | os.PathLike[str]) -> Path:
         raise WeightsError(
             "no weights are given; name a file or zoo:NAME with --weights or as MODEL.WEIGHTS"
         )
-    return cached_file(text) if is_address(text) else Path(text)
+    return cached_file(text) if is_address(text) else _local_path(text)
+
+
+def _local_path(text: str) -> Path:
+    """Return a path; WeightsError for an address, which is not downloaded."""
+    if ADDRESS.match(text):
+        raise WeightsError(
+            f"{text} is an address, and weights are read from files; download it, and give the path"
+        )
+    return Path(text)
 
 
 def find_checkpoint(source: str | os.PathLike[str]) -> Path:
@@ -42,7 +53,7 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Path:
             f"{text} names published weights, but a checkpoint of centernet2 is needed; give its "
             "file or the folder of its training run"
         )
-    return find_in_run(Path(text))
+    return find_in_run(_local_path(text))
 
 
 def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str | None:
