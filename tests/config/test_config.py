@@ -3,6 +3,7 @@
 import ast
 import logging
 import operator
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
@@ -107,6 +108,10 @@ def test_overrides_are_typed_and_win() -> None:
     ({"SOLVER": {"CLIP_GRADIENTS": {"ENABLED": True}}}, "SOLVER.CLIP_GRADIENTS.ENABLED", True),
     ([("SEED", 1), ("SOLVER.MAX_ITER", 3)], "SOLVER.MAX_ITER", 3),
     ([{"SOLVER.MAX_ITER": 3}, "SEED", 1], "SOLVER.MAX_ITER", 3),
+    (["SOLVER.MAX_ITER", "1e4"], "SOLVER.MAX_ITER", 10_000),
+    (["SOLVER.STEPS", (3.0, 5)], "SOLVER.STEPS", (3, 5)),
+    (["OUTPUT_DIR", "007"], "OUTPUT_DIR", "007"),
+    (["OUTPUT_DIR", "~/runs"], "OUTPUT_DIR", os.path.expanduser("~/runs")),
 ])  # fmt: skip
 def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
     config = load_config("CenterNet2_R18_small", overrides)
@@ -131,6 +136,8 @@ def test_overrides_of_python(overrides: Any, key: str, value: object) -> None:
     (["SOLVER.MAX_ITER"], "'SOLVER.MAX_ITER' has no value"),
     (["SOLVER.LOG_PERIOD", "0"], "SOLVER.LOG_PERIOD is 0; it takes a whole number from 1"),
     (["SOLVER.ACCUMULATION_STEPS", "0"], "SOLVER.ACCUMULATION_STEPS is 0; it takes a whole"),
+    *((["DATASETS.TRAIN", text], f"DATASETS.TRAIN is '{text[:9]}")
+      for text in ("{[1]: 2}", "[2024-13-45]", "[" * 3000 + "]" * 3000, "-" * 9000 + "1")),
 ])  # fmt: skip
 def test_wrong_overrides_are_refused(overrides: Any, message: str) -> None:
     with pytest.raises(ConfigError) as error:
@@ -338,3 +345,26 @@ def test_config_files_of_another_encoding_are_named(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_bytes(text.encode("shift-jis"))
     with pytest.raises(ConfigError, match=r"own\.yaml, line 2: the text is not UTF-8"):
         load_config(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("text", [
+    "STEPS: !!python/tuple [600, 800]", "STEPS: !!python/tuple\n  - 600\n  - 800",
+    "STEPS: [600.0, 8.0e+2]",
+])  # fmt: skip
+def test_lists_of_other_writers(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"_BASE_: CenterNet2_R18_small.yaml\nSOLVER:\n  {text}\n")
+    assert load_config(tmp_path / "c.yaml")["SOLVER.STEPS"] == (600, 800)
+
+
+def test_base_file_of_windows(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/b.yaml").write_text("SOLVER: {MAX_ITER: 7}\n")
+    (tmp_path / "c.yaml").write_text("_BASE_: .\\base\\b.yaml\n")
+    assert load_config(tmp_path / "c.yaml")["SOLVER.MAX_ITER"] == 7
+
+
+@pytest.mark.parametrize("text", ["SOLVER: &x\n  A: *x\n", "DATASETS:\n  TRAIN: &x [a, *x]\n"])
+def test_block_inside_of_itself_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.yaml: one of its blocks contains itself"):
+        load_config(tmp_path / "c.yaml")

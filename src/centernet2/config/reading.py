@@ -116,7 +116,10 @@ def _read_tree(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any]
 
 def _find_base(path: Path, base: str) -> Path:
     try:
-        return beside if (beside := path.parent / base).is_file() else find_config(base)
+        if base.startswith("~/"):
+            return find_config(os.path.expanduser(base))
+        places = (path.parent / name for name in (base, base.replace("\\", "/")))
+        return next((place for place in places if place.is_file()), None) or find_config(base)
     except ConfigError as error:
         raise ConfigError(f"config file {path}: its _BASE_ is not known: {error}") from None
 
@@ -133,6 +136,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# tuples in files that yacs has written, which the reference's reader of _BASE_ accepts
+_Loader.add_constructor(
+    "tag:yaml.org,2002:python/tuple", yaml.SafeLoader.yaml_constructors["tag:yaml.org,2002:seq"]
+)
+
+
 def _parse_tree(text: str, name: str) -> dict[str, Any]:
     try:
         tree = parse_yaml(text, name, _Loader)
@@ -140,7 +149,21 @@ def _parse_tree(text: str, name: str) -> dict[str, Any]:
         raise ConfigError(f"config file {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config file {name} has no keys")
+    if _contains_itself(tree, (), set()):
+        raise ConfigError(f"config file {name}: one of its blocks contains itself; correct it")
     return tree
+
+
+def _contains_itself(node: Any, above: tuple[int, ...], done: set[int]) -> bool:
+    """Whether a block or list is, by an alias of YAML, inside of itself."""
+    if not isinstance(node, dict | list) or id(node) in done:
+        return False
+    if id(node) in above:
+        return True
+    inner = node.values() if isinstance(node, dict) else node
+    found = any(_contains_itself(each, (*above, id(node)), done) for each in inner)
+    done.add(id(node))
+    return found
 
 
 def _flatten(tree: Mapping[str, Any], name: str, prefix: str = "") -> Iterator[tuple[str, Any]]:

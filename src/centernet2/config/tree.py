@@ -48,7 +48,10 @@ logger = logging.getLogger(__name__)
 Values = Mapping[str, Any]  # values of options by key
 Overrides = Mapping[str, Any] | Sequence[Any]  # by key, or alternating keys and values
 SHOWN_LENGTH = 200  # of a value in a message
+# errors of parsers on texts of any kind: no keys of dictionaries, nested too deeply
+UNPARSED = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 CLASS_MAP_KEY = "DATASETS.CLASS_MAP"  # its value may also be a dictionary
+PATH_KEYS = ("MODEL.ROI_BOX_HEAD.CAT_FREQ_PATH", "MODEL.WEIGHTS", "OUTPUT_DIR")
 KEPT_CLASSES_KEY = "DATASETS.KEPT_CLASSES"
 CLASS_KEYS = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.CENTERNET.NUM_CLASSES")
 
@@ -185,6 +188,8 @@ def _replace(group: Any, values: Mapping[tuple[str, ...], Any]) -> Any:
 def check_value(key: str, value: Any, where: str = "") -> Any:
     """Return the value for a key's field; ConfigError if the key does not accept it."""
     slot, given = SLOTS[key], freeze(value)
+    if key in PATH_KEYS and isinstance(given, str) and given.startswith("~/"):
+        given = os.path.expanduser(given)
     if key == CLASS_MAP_KEY and isinstance(given, Mapping):
         given = tuple(f"{old}={new}" for old, new in given.items())
     with suppress(TypeError, OverflowError):
@@ -200,7 +205,7 @@ def _shown(value: Any) -> str:
 
 
 def _of_type(kind: Any, value: Any) -> Any:
-    """Return an option's value, whole numbers as float if needed; else TypeError."""
+    """Return an option's value, whole numbers in its type; else TypeError."""
     if get_origin(kind) is tuple and isinstance(value, tuple):
         return tuple(_of_type(get_args(kind)[0], each) for each in value)
     kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
@@ -208,6 +213,8 @@ def _of_type(kind: Any, value: Any) -> Any:
         return value
     if float in kinds and type(value) is int:
         return float(value)
+    if int in kinds and type(value) is float and value.is_integer():  # such as 1e4
+        return int(value)
     raise TypeError
 
 
@@ -219,7 +226,8 @@ def parse_pairs(overrides: Overrides) -> dict[str, Any]:
             logger.info("option %s has no meaning here and is ignored", key)
         else:
             parsed = parse_literal(value) if isinstance(value, str) else freeze(value)
-            values[known_key(key)] = parsed
+            is_text = SLOTS[known_key(key)].type is str and isinstance(parsed, int | float)
+            values[key] = value if is_text else parsed  # such as a folder 007
     return values
 
 
@@ -280,7 +288,7 @@ def parse_literal(text: str) -> Any:
     """Parse a text as a Python literal or YAML list; return other texts unchanged."""
     try:
         return freeze(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
+    except UNPARSED:
         if text.startswith("[") and text.endswith("]"):
             return _parse_list(text)
         return {"true": True, "false": False, "null": None}.get(text.lower(), text)
@@ -290,7 +298,7 @@ def _parse_list(text: str) -> Any:
     """Parse a list as configs have them, [p3, p4]; return other texts unchanged."""
     try:
         return freeze(yaml.safe_load(text))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *UNPARSED):
         return text
 
 
