@@ -182,3 +182,19 @@ def test_command_takes_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"^\.: no data set was recognized"):
         app(["check", "."], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [
+    ("~/runs", "/home/me/runs"), (Path("~/runs"), Path("/home/me/runs")), ("~", "/home/me"),
+    ("~x.png", "~x.png"), ("a/~/b", "a/~/b"),
+])  # fmt: skip
+def test_paths_may_begin_at_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, given: Any, wanted: Any
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+
+    @checked()
+    def job(*images: Any, output: Any) -> Any:
+        return images, output
+
+    assert job(given, {"a": 1}, output=given) == ((wanted, {"a": 1}), wanted)

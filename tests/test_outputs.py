@@ -153,3 +153,10 @@ def test_folder_is_held_by_one_run_until_its_process_ends(tmp_path: Path) -> Non
     with only_run_in(output, "prediction", "--output"):
         (output / "a.json").touch()
     assert [path.name for path in output.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("path", ["$MY_SCRATCH/run", "${MY_SCRATCH}/run"])
+def test_variables_of_the_shell_are_no_folders(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("MY_SCRATCH", "/scratch")
+    with pytest.raises(ValueError, match=r"OUTPUT_DIR .* names a variable, which only a shell"):
+        writable_folder(Path(path), "OUTPUT_DIR")

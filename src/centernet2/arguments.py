@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from numbers import Integral, Real
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, ParamSpec, TypeVar
 
 from centernet2.ranges import Accepted
@@ -78,9 +78,11 @@ def checked(**ranges: Accepted) -> Callable[[Callable[P, R]], Callable[P, R]]:
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
                 if parameter.kind is parameter.VAR_POSITIONAL:
-                    for each in value if name in PATHS else ():
-                        if isinstance(each, str | os.PathLike):
-                            _require_path(name, each)
+                    if name in PATHS:
+                        bound.arguments[name] = tuple(
+                            _as_path(name, each) if isinstance(each, str | os.PathLike) else each
+                            for each in value
+                        )
                 else:
                     bound.arguments[name] = as_argument(name, value, parameter.default, ranges)
             return function(*bound.args, **bound.kwargs)
@@ -102,12 +104,12 @@ def as_argument(
     if value is None and (default is None or name == "device"):  # None: the device of the config
         return None
     if name in PATHS:
-        _require_path(name, value)
-    elif name in TEXTS:
+        return _as_path(name, value)
+    if name in TEXTS:
         return _as_text(name, value)
-    elif isinstance(default, bool):
+    if isinstance(default, bool):
         return _as_flag(name, value)
-    elif name in WHOLE_NUMBERS | NUMBERS:
+    if name in WHOLE_NUMBERS | NUMBERS:
         return _as_number(name, value, (ranges or {}).get(name, ANY_NUMBER))
     return value
 
@@ -122,11 +124,11 @@ def _as_options(name: str, value: Any, default: Any, ranges: Mapping[str, Accept
     return replace(value, **plain)
 
 
-def _require_path(name: str, value: Any) -> None:
-    """Raise ArgumentValueError for what is no path; readers judge models and configs."""
+def _as_path(name: str, value: Any) -> Any:
+    """Return a path, from the home folder for ~/; readers judge models and configs."""
     if not isinstance(value, str | os.PathLike):
         if name in OBJECTS and not isinstance(value, PLAIN_TYPES):
-            return
+            return value
         wanted = f"{OBJECTS.get(name, '')}a path, a str or os.PathLike"
         raise ArgumentValueError(name, f"is {_shown(value)}; it takes {wanted}")
     text = os.fsdecode(value).strip()
@@ -136,6 +138,10 @@ def _require_path(name: str, value: Any) -> None:
         raise ArgumentValueError(
             name, "is Path('.'), as an empty Path is, too; give the current folder as '.'"
         )
+    if text == "~" or text.startswith("~/"):  # the shell leaves --output=~/mine as it is
+        home = os.path.expanduser(text)
+        return home if isinstance(value, str) else Path(home)
+    return value
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -129,6 +129,10 @@ def _lock(file: TextIO) -> bool:
 
 
 def _require_writable(path: Path, folder: Path, option: str) -> None:
+    if os.path.expandvars(path) != str(path):  # it would become the name of a folder
+        raise ValueError(
+            f"{option} {path} names a variable, which only a shell replaces; write its value"
+        )
     existing = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     if not existing.is_dir() or not _takes_files(existing):
         reason = "cannot be written" if existing.is_dir() else "is not a folder"
