@@ -1,6 +1,7 @@
 """Requests of every form, and the ones that are refused."""
 
 import asyncio
+import base64
 import io
 import json
 import struct
@@ -13,7 +14,7 @@ from PIL import Image
 
 from centernet2.serve.limits import Limits
 from centernet2.serve.service import ServiceOptions
-from tests.helpers.serving import StandIn, as_base64, client_of, encode, make_service
+from tests.helpers.serving import StandIn, as_base64, client_of, encode, encode_noise, make_service
 
 PNG = {"Content-Type": "image/png"}
 JSON = {"Content-Type": "application/json"}
@@ -58,6 +59,14 @@ def test_every_form_of_one_image_gives_the_same_answer(client: TestClient, form:
 def test_several_images_give_a_list(client: TestClient, body: dict) -> None:
     found = client.post("/detect", **body).json()
     assert [(each["width"], each["height"]) for each in found] == [(80, 60), (20, 30)]
+
+
+def test_base64_of_addresses_and_without_padding_is_read(client: TestClient) -> None:
+    content = encode_noise((5, 6))
+    text = base64.urlsafe_b64encode(content).decode()
+    assert set("-_") & set(text) and text.endswith("=")
+    for each in (text, text.rstrip("="), as_base64(content).rstrip("=")):
+        assert client.post("/detect", json={"image": each}).status_code == 200
 
 
 def test_list_of_one_image_gives_a_list(client: TestClient) -> None:
@@ -115,6 +124,11 @@ REFUSED = {
     "no base64": ({"json": {"image": "%%%"}}, 422, "this is not"),
     "number": ({"json": {"image": 3}}, 422, "not a int"),
     "two": ({"json": {"image": "", "images": []}}, 422, "has one of"),
+    "other address": ({"json": {"image": "s3://bucket/a.png"}}, 422, "at an address of s3://"),
+    "half a character": ({"content": b'{"image": "", "\\ud800": 1}', "headers": JSON}, 422,
+                         "half of a character"),
+    "half in a class": ({"content": b'{"image": "", "classes": ["\\uDBFF"]}', "headers": JSON}, 422,
+                        "half of a character"),
     "no list": ({"json": {"images": "abc"}}, 422, "is a list of base64 texts"),
     "empty list": ({"json": []}, 422, "the list of images is empty"),
     "address": ({"json": {"url": "http://example.com/a.png"}}, 403, "fetches no addresses"),
@@ -131,6 +145,12 @@ def test_refusal_has_a_status_and_a_sentence(client: TestClient, case: str) -> N
     answer = client.post("/detect", **body)
     assert (answer.status_code, list(answer.json())) == (status, ["detail"])
     assert sentence in answer.json()["detail"]
+
+
+def test_character_of_two_surrogates_is_one(client: TestClient) -> None:
+    content = b'{"image": "%s", "classes": ["\\ud83d\\ude00"]}' % base64.b64encode(encode())
+    answer = client.post("/detect", content=content, headers=JSON)
+    assert (answer.status_code, "has no class '\U0001f600'" in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize(("query", "sentence"), [

@@ -82,12 +82,16 @@ def test_tags_of_one_image_are_used() -> None:
 
 
 def test_images_are_read_from_the_label_studio_of_the_operator_alone(tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(encode())
+    for name in ("photo.png", "my%20photo%201.png", "%E7%85%A7%E7%89%87.png"):
+        (tmp_path / name).write_bytes(encode())
     with serve_files(tmp_path) as address:
         origin = address.rstrip("/")
         own = ServiceOptions(label_studio=LabelStudio(origin))
         with client_of(make_service(options=own)) as client:
-            for image in ("/photo.png", f"{origin}/photo.png"):
+            for image in (
+                "/photo.png", f"{origin}/photo.png", "/my photo 1.png", "/my%20photo%201.png",
+                f"{origin}/照片.png",
+            ):  # fmt: skip
                 request = recorded("label_studio_predict.json", image)
                 assert client.post("/predict", json=request).status_code == 200
             other = recorded("label_studio_predict.json", "http://127.0.0.1:1/photo.png")

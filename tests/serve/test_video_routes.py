@@ -72,6 +72,12 @@ def test_other_uploads_are_refused(query: str, content: bytes, status: int, sent
         assert (answer.status_code, sentence in answer.json()["detail"]) == (status, True)
 
 
+def test_form_in_place_of_a_film_is_refused(film: bytes) -> None:
+    with client_of(service_with()) as client:
+        answer = client.post("/videos", files={"file": ("a.mp4", film, "video/mp4")})
+        assert (answer.status_code, "the film itself as the body" in answer.text) == (415, True)
+
+
 def test_film_that_is_too_large_is_413(film: bytes) -> None:
     with client_of(service_with(max_bytes=100)) as client:
         assert client.post("/videos", content=film, headers=FILM).status_code == 413

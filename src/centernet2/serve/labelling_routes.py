@@ -3,7 +3,7 @@
 import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
@@ -22,6 +22,7 @@ from centernet2.serve.uploads import json_image, parse_json
 if TYPE_CHECKING:
     from centernet2.predict.prediction import Prediction
 
+WRITTEN = "/%?=&+,:;@~!$'()*[]#"  # characters of addresses that stand for themselves
 FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
 labelling_router = APIRouter(dependencies=[Depends(require_token)], tags=["labelling"])
 
@@ -79,6 +80,7 @@ async def _predict_task(
     if own is not None and (image.startswith("/") or image.startswith(f"{own.origin}/")):
         # the operator has named this host, so it may be in a private network
         path = image if image.startswith("/") else image.removeprefix(own.origin)
+        path = quote(path, safe=WRITTEN)  # as browsers do with the name of a file
         rules = service.options.addresses._replace(
             hosts=(urlsplit(own.origin).hostname or "",), admits=lambda address: True
         )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from centernet2.serve.refusals import Refused, unprocessable
 
 FORM, JSON = "multipart/form-data", "application/json"
 RAW = ("image/", "application/octet-stream", "binary/octet-stream")  # beginnings of media types
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON writes it
+OTHER_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+PLAIN_ALPHABET = str.maketrans("-_", "+/")  # of the base64 that addresses may hold
 FORM_FIELDS = 100  # at most
 HTTP = ("http://", "https://")
 ACCEPTED = (
@@ -79,9 +83,15 @@ def _replay(body: bytes) -> Callable[[], Awaitable[Message]]:
 def parse_json(body: bytes) -> Any:
     """Return the value of a JSON body, or refuse it."""
     try:
-        return json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise unprocessable(f"the body is no JSON ({str(error)[:80]})") from None
+    if SURROGATE.search(body):  # two of them are one character; a lone one is none
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise unprocessable("the JSON has half of a character, as \\ud800 is") from None
+    return value
 
 
 async def _parse_json(body: bytes, fetch: Fetch, require_few: Callable[[int], None]) -> Upload:
@@ -117,11 +127,17 @@ async def json_image(value: Any, fetch: Fetch) -> bytes:
         raise unprocessable(f"an image in JSON is base64 text, not a {type(value).__name__}")
     if value.startswith(HTTP):
         return await fetch(value)
+    if scheme := OTHER_ADDRESS.match(value):
+        raise unprocessable(
+            f"an image at an address of {scheme[0]} cannot be read; send its content, or an "
+            "address that begins with http:// or https://"
+        )
     if value.startswith("data:"):
         head, _, value = value.partition(",")
         if not head.endswith(";base64"):
             raise unprocessable("a data URI of an image has the form data:image/png;base64,...")
+    text = "".join(value.split()).translate(PLAIN_ALPHABET).rstrip("=")
     try:
-        return base64.b64decode("".join(value.split()), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         raise unprocessable("an image in JSON is base64 text; this is not") from None

@@ -91,6 +91,13 @@ async def _source(
             hint = did_you_mean(query.camera, [*options.cameras])
             raise unprocessable(f"there is no camera '{query.camera[:80]}'{hint}")
         return query.camera, options.cameras[query.camera]
+    media = request.headers.get("content-type", "")
+    if media.startswith(("multipart/", "application/json")):
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the content type is '{media[:80]}'; send the film itself as the body, as by curl "
+            "--data-binary @film.mp4",
+        )
     path = folder / FILM
     with path.open("wb") as file:
         async for part in body_parts(request, service.limits, options.max_bytes):
