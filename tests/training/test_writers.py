@@ -95,6 +95,17 @@ def test_run_writes_its_metrics(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert events.Scalars("eval/bbox/AP")[0].value == 41.5
 
 
+def test_damaged_lines_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(
+        b'{"iteration": 2}\n{"iteration": 3, "to{"iteration": 4}\n\xff\0\n\n[]\n'
+        b'{"iteration": "a"}\n'
+        b'{"iteration": 4}\n'
+    )
+    JsonlWriter(path, start_iteration=4).close()
+    assert lines_of(path) == [{"iteration": 2}, {"iteration": 4}]
+
+
 def test_resumed_run_drops_later_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(

@@ -141,11 +141,19 @@ def _lines_until(path: Path, iteration: int) -> list[str]:
     """Return the complete lines of a metrics file up to an iteration."""
     if iteration == 0 or not path.is_file():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    # A training run that was killed while writing leaves an incomplete last line.
-    return [
-        line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] <= iteration
-    ]
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n") and _iteration_of(line) <= iteration]
+
+
+def _iteration_of(line: str) -> float:
+    """Return the iteration of a line of metrics; infinity for a damaged one.
+
+    A training run that was killed while writing, or a full disk, leaves an incomplete line.
+    """
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 class TensorBoardWriter:
