@@ -72,11 +72,15 @@ def _objects_of(boxes: BoxColumns, image: int) -> list[list[float]]:
 
 
 def repeated_boxes(boxes: BoxColumns, image: IntArray) -> list[int]:
-    """Rows of boxes that equal an earlier one of the same class and `image` [B].
+    """Rows of boxes that equal an earlier one of the same class and `image` [B]."""
+    return repeated_rows([image, boxes.labels, *boxes.xywh.T])
+
+
+def repeated_rows(columns: Sequence[NDArray[Any]]) -> list[int]:
+    """Rows that equal an earlier one in all columns, which have numbers of 64 bits.
 
     One number stands for each row, so that sorting needs little memory for millions of boxes.
     """
-    columns = [image, boxes.labels, *boxes.xywh.T]
     numbers = _mixed(columns)
     order = numbers.argsort(kind="stable")  # equal boxes keep their order
     candidates = np.flatnonzero(numbers[order[1:]] == numbers[order[:-1]])

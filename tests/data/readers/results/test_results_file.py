@@ -544,3 +544,17 @@ def test_corners_inside_their_images_are_refused(sample: Sample) -> None:
     (sample.dataset.xywh)[:] = [10, 10, 15, 15]
     with pytest.raises(ValueError, match=r"the boxes are \[x1, y1, x2, y2\], as only so"):
         sample.read(sample.found)
+
+
+def test_corners_of_rows_and_columns_are_refused(sample: Sample) -> None:
+    for annotation, detection in zip(sample.content["annotations"], sample.found, strict=True):
+        annotation["bbox"], detection["bbox"] = [2, 10, 15, 9], [10, 2, 19, 17]
+    (sample.dataset.xywh)[:] = [2, 10, 15, 9]
+    with pytest.raises(ValueError, match=r"the boxes are \[y1, x1, y2, x2\], as only so"):
+        sample.read(sample.found)
+
+
+def test_repeated_detections_are_counted(sample: Sample) -> None:
+    read = sample.read([*sample.found, *sample.found[:2]])
+    (finding,) = read.findings
+    assert finding.total == 2 and "equals an earlier one in image, class and box" in finding.advice

@@ -22,6 +22,7 @@ from centernet2.data.readers.json_file import (
     read_json_file,
 )
 from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.repetitions import repeated_rows
 from centernet2.data.readers.results.detection_agreement import (
     Placed,
     is_clearly_better,
@@ -114,6 +115,11 @@ def join_results(content: ResultsContent, dataset: DetectionDataset) -> Results:
         fill_boxes(table, boxes, masks)
     _refuse_other_units(table, dataset, placed, images)
     labels = find_labels(table, content.names, dataset, placed, images)
+    table.note(
+        "repeated", "keeps", repeated_rows([images, labels, *boxes.T]),
+        "a detection equals an earlier one in image, class and box, and counts as a mistake; write "
+        "each once",
+    )  # fmt: skip
     for each in table.log.findings:
         logger.warning(
             "%s: %s (%d of %d detections, first: %s)",
@@ -286,6 +292,7 @@ def _refuse_other_forms(
     forms = {
         "[center x, center y, width, height]": np.concatenate([low - last / 2, last], axis=1),
         "[x1, y1, x2, y2]": np.concatenate([low, last - low], axis=1),
+        "[y1, x1, y2, x2]": np.concatenate([low[:, ::-1], (last - low)[:, ::-1]], axis=1),
     }
     plain = share_on_objects(dataset, placed, images)
     for name, boxes in forms.items():
