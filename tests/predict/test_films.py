@@ -196,6 +196,12 @@ def test_film_that_was_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
     assert 30 < len(frames) < 80 and "it was cut off; copy or download it again" in message
 
 
+def test_film_whose_times_begin_late_is_whole(tmp_path: Path) -> None:
+    times = [1000 + Fraction(index, 25) for index in range(50)]
+    path = write_film(tmp_path / "a.mkv", 50, times=times)
+    assert [frame.time for frame in frames_of(path)][:2] == [0, Fraction(1, 25)]
+
+
 def test_film_whose_sound_lasts_longer_is_whole(tmp_path: Path) -> None:
     times = [Fraction(index, 1000) for index in range(50)]
     path = write_film(tmp_path / "a.mkv", 50, times=times, sound="libopus")  # of 2 seconds

@@ -208,6 +208,22 @@ def test_pixels_without_a_range_are_refused() -> None:
         as_image(Image.new("L", (5, 0)))
 
 
+def test_bytes_in_sixteen_bits_are_refused() -> None:
+    values = np.linspace(0, 255, HEIGHT * WIDTH * 3).reshape(HEIGHT, WIDTH, 3).astype(np.uint16)
+    tensor = torch.from_numpy(values.astype(np.int32)).to(torch.uint16).permute(2, 0, 1)
+    for source in (values, tensor):
+        with pytest.raises(ValueError, match=r"uint16 pixels up to 255 are nearly black"):
+            as_image(source)
+    assert not as_image(np.zeros((4, 5), np.uint16)).any()
+
+
+@pytest.mark.parametrize("text", ["data:image/png;base64,iVBOR", "iVBOR" * 1000])
+def test_content_as_text_is_no_path(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no path; give the content .* as bytes") as error:
+        as_image(text)
+    assert len(str(error.value)) < 200
+
+
 @pytest.mark.parametrize(("low", "high"), [(-1, 9), (0, 65536), (0, 255), (7, 90)])
 def test_other_pixels_of_32_bits_are_refused(tmp_path: Path, low: int, high: int) -> None:
     values = np.linspace(low, high, HEIGHT * WIDTH).round().reshape(HEIGHT, WIDTH)

@@ -23,6 +23,7 @@ PIXEL_TYPES = ("uint8", "uint16", "u2")  # u2: uint16 of the other byte order
 CONTENTS = (bytes, bytearray, memoryview)
 NUMBERS = ("int", "uint", "float", "bfloat")  # beginnings of dtypes whose values have an order
 NAME_KINDS = "OUST"  # of arrays that hold paths, by the kind of their dtype
+LONGEST_PATH = 4096  # characters, of Linux
 ADVICE = "give a path, bytes, an open file, PIL, numpy or torch"
 
 ColorOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -116,6 +117,11 @@ def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Ite
 
 def _path_of(source: str | os.PathLike[Any]) -> str | Path:
     name = os.fsdecode(source)
+    if name.startswith("data:") or len(name) > LONGEST_PATH:
+        raise ValueError(
+            f"the text {name[:20]}... is no path; give the content of an image as bytes, such as "
+            "base64.b64decode(text)"
+        )
     if name == "." and isinstance(source, Path):
         raise ValueError("the path of an image is empty, or the current folder; give a file")
     if os.path.isdir(name):
@@ -175,6 +181,11 @@ def _from_array(array: NDArray[Any]) -> Pixels:
     _require_pixels(array, fits, "[H, W], [H, W, 3] or [H, W, 4]")
     pixels = pixels[..., :3]
     if pixels.dtype.itemsize == 2:  # of any byte order
+        if 0 < pixels.max() <= 255:
+            raise ValueError(
+                f"uint16 pixels up to {pixels.max()} are nearly black, as white is 65535; convert "
+                "them with .astype(np.uint8) if white is 255"
+            )
         pixels = scale_sixteen_bits(pixels)
     # a copy: the array may be read-only, or reversed, which PyTorch does not take
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")

@@ -137,8 +137,8 @@ def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSourc
         timeout: seconds without data after which reading an address over HTTP fails.
     """
     url = remote_url(path)
-    if url is None:
-        return FilmSource(str(path), str(path))
+    if url is None:  # a name such as a:b.mp4 would be an address for FFmpeg
+        return FilmSource(os.path.abspath(path), str(path))
     if urlsplit(url).scheme in HTTP:
         return FilmSource(url, shown_name(url), timeout=timeout)
     system, name = open_remote(url)
