@@ -4,13 +4,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.service_clients import ask, free_port, make_image
-from centernet2.builders.service.ray_serving import app, parse_options
+from centernet2.builders.service.ray_serving import RayOptions, parse_options
+from centernet2.builders.service.ray_serving import app as application
+from centernet2.commands import app
 from tests.helpers.jobs import save_untrained
 from tests.helpers.ray_cluster import cluster  # noqa: F401
 from tests.helpers.serving import wait_until
@@ -24,6 +27,17 @@ def test_options_of_a_command_line_are_texts() -> None:
     )
     assert (options.weights, options.batch_size, options.timeout) == ("a.onnx", 4, 2.5)
     assert list(options.compare) == ["b.onnx", "c.onnx"]
+
+
+def test_all_options_of_the_command_are_arguments() -> None:
+    """Except those of one process: its address, and videos."""
+    options = app["serve"].assemble_argument_collection()
+    given = [each.name for each in options if each.name.startswith("--")]
+    names = {name.removeprefix("--").replace("-", "_") for name in given}
+    known = {each.name for each in fields(RayOptions)}
+    assert {"abstain", "config_file", "max_queue"} <= names
+    assert names - known - {"host", "port"} == set()
+    assert parse_options({"weights": "a.onnx", "abstain": "true"}).abstain
 
 
 @pytest.mark.parametrize(("args", "message"), [
@@ -72,7 +86,7 @@ def test_loss_of_a_replica_under_load_loses_no_request(tmp_path: Path, cluster: 
     ray.init(address=cluster.address, log_to_driver=False)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"port": port})
-        serve.run(app({"weights": str(weights), "device": "cpu", "min_replicas": 2}))
+        serve.run(application({"weights": str(weights), "device": "cpu", "min_replicas": 2}))
         first = replicas()
         assert len(first) == 2
         with asked_without_a_pause(port) as counts:

@@ -38,16 +38,17 @@ class RayOptions(QueueOptions, AccessOptions):
     """Options of the application; the inherited ones are those of `centernet2 serve`.
 
     Args:
-        weights, compare, config, overrides, device, dtype, compile: as of `centernet2 serve`;
-            paths are of the machines of the replicas.
+        weights, compare, config_file, overrides, abstain, device, dtype, compile: as of
+            `centernet2 serve`; paths are of the machines of the replicas.
         threads: cores of a replica.
         min_replicas, max_replicas: of the detector; their number follows the length of the queue.
     """
 
     weights: str = ""
     compare: Sequence[str] = ()
-    config: str | None = None
+    config_file: str | None = None
     overrides: Sequence[str] = ()
+    abstain: bool = False
     device: str | None = None
     dtype: str = "fp32"
     compile: bool = False
@@ -134,9 +135,10 @@ class DetectorReplica:
         models = load_served(
             [options.weights, *options.compare],
             options.overrides,
-            config=options.config,
+            config=options.config_file,
             approved=None if options.approved is None else Path(options.approved),
             batch_size=options.batch_size,
+            abstain=options.abstain,
             device=options.device,
             dtype=options.dtype,
             compile=options.compile,
