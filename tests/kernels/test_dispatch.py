@@ -26,7 +26,6 @@ def _choose_anew() -> Iterator[None]:
 @pytest.mark.parametrize(("operator", "device", "situation", "registered", "package", "chosen"), [
     ("nms", "cpu", "eager", True, False, "cpu"),
     ("nms", "cpu", "compiled", True, False, "cpu"),
-    ("nms", "cpu", "exported", True, False, "torchvision"),
     ("nms", "cuda", "eager", True, False, "torchvision"),
     ("nms", "npu", "eager", False, True, "torch_npu"),
     ("nms", "npu", "eager", False, False, "portable"),

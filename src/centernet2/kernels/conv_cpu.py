@@ -1,7 +1,7 @@
 """Convolution on the CPU by the fastest algorithm, with little saved for backward."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def conv2d_cpu(
     if not _suits(x) or not (with_graph or _pays(x, weight, geometry)):
         return conv2d_torch(x, weight, bias, geometry, gain)
     chosen = _conv2d if with_graph or torch.compiler.is_compiling() else _compute
-    return cast(Tensor, chosen(x, weight, gain, bias, geometry))
+    return chosen(x, weight, gain, bias, geometry)
 
 
 def conv2d_torch(

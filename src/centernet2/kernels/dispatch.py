@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ Rule = Callable[[str, str, Situation], bool]  # operator, device type, situation
 class Kernel(NamedTuple):
     """One implementation of an operator."""
 
-    run: Callable[..., Any]
+    run: Callable[..., Tensor]
     suits: Rule
     description: str
 
@@ -94,7 +94,7 @@ KERNELS: dict[str, dict[str, Kernel]] = {
     "nms": {
         "cpu": Kernel(
             nms_cpu,
-            _on_cpu_unless_exported,
+            _on_cpu,
             "sorting by size and place for 1000 boxes or more at an IoU of 0.85 or more, else "
             "torchvision's kernel in steps, until enough boxes stay",
         ),

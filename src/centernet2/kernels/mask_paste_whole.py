@@ -8,9 +8,7 @@ from centernet2.ops.masks import stretch_masks
 PASTED_AT_ONCE = 2**28  # pixels whose probabilities are in memory at a time: 1 GiB
 
 
-def paste_masks_whole(
-    masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
-) -> Tensor:
+def paste_masks_whole(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Kernel of `ops.masks.paste_masks` that does not copy the boxes to the host.
 
     Besides the output, at most `PASTED_AT_ONCE` numbers are in memory.
@@ -22,5 +20,5 @@ def paste_masks_whole(
     for start in range(0, len(masks), step):
         part = slice(start, start + step)
         probability = stretch_masks(masks[part], boxes[part], (0, height), (0, width))
-        pasted[part] = probability >= threshold
+        pasted[part] = probability >= 0.5
     return pasted

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 LIBRARY = torch.library.Library("centernet2", "FRAGMENT")  # type: ignore[no-untyped-call]
 
@@ -17,10 +18,10 @@ class Backward(NamedTuple):
 
 def opaque_operator(
     name: str,
-    compute: Callable[..., Any],
-    shape: Callable[..., Any],
+    compute: Callable[..., Tensor],
+    shape: Callable[..., Tensor],
     backward: Backward | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., Tensor]:
     """Return a function as an operator of PyTorch, named centernet2::`name`.
 
     As torch.library.custom_op, whose first call would import the compiler; that takes as long as to
@@ -40,5 +41,5 @@ def opaque_operator(
         torch.library.register_autograd(
             f"centernet2::{name}", backward.gradients, setup_context=backward.keep, lib=LIBRARY
         )
-    operator: Callable[..., Any] = getattr(torch.ops.centernet2, name).default
+    operator: Callable[..., Tensor] = getattr(torch.ops.centernet2, name).default
     return operator

@@ -1,7 +1,6 @@
 """Operators that layers and models call; `dispatch.py` chooses their kernels."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ def conv2d(
     if situation == "compiled" and not weight.is_contiguous():
         # follow the format of the weights: the tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
-    return cast(Tensor, kernel_for("conv2d", x, situation).run(x, weight, bias, geometry, gain))
+    return kernel_for("conv2d", x, situation).run(x, weight, bias, geometry, gain)
 
 
 def deformable_conv2d(
@@ -44,18 +43,9 @@ def deformable_conv2d(
     mask: Tensor | None,
 ) -> Tensor:
     """Convolve at learned offsets: [N, O, h, w]; see `ops.deform_conv.deform_conv2d`."""
-    run = kernel_for("deform_conv2d", x).run
-    result = run(
-        x,
-        offset,
-        weight,
-        bias,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        mask=mask,
+    return kernel_for("deform_conv2d", x).run(
+        x, offset, weight, bias, stride=stride, padding=padding, dilation=dilation, mask=mask
     )
-    return cast(Tensor, result)
 
 
 def draw_heatmap(
@@ -68,8 +58,9 @@ def draw_heatmap(
     stride: int,
 ) -> Tensor:
     """Draw a target heat map [N, H, W, C]; see `ops.heatmap.gaussian_heatmap`."""
-    run = kernel_for("heatmap", centers).run
-    return cast(Tensor, run(centers, images, labels, squared_radius, shape=shape, stride=stride))
+    return kernel_for("heatmap", centers).run(
+        centers, images, labels, squared_radius, shape=shape, stride=stride
+    )
 
 
 def nms_mask(
@@ -89,9 +80,7 @@ def nms_mask(
     """
     boxes, scores = boxes.float(), scores.float()
     limit = len(boxes) if limit is None else limit
-    if current_situation() == "exported":
-        return _run_nms(boxes, scores, labels, iou_threshold, limit)
-    return cast(Tensor, _nms_mask(boxes, scores, labels, iou_threshold, limit))
+    return _nms_mask(boxes, scores, labels, iou_threshold, limit)
 
 
 def nms_masks(
@@ -109,8 +98,7 @@ def nms_masks(
         boxes, scores, labels: [N, R, ...], see `nms_mask`; with one class, labels are not read.
     """
     if current_situation() == "exported":
-        kept = nms_of_batch(boxes.float(), scores.float(), labels, iou_threshold, num_classes)
-        return cast(Tensor, kept)
+        return nms_of_batch(boxes.float(), scores.float(), labels, iou_threshold, num_classes)
     return torch.stack(
         [
             nms_mask(b, s, None if num_classes == 1 else c, iou_threshold, limit=limit)
@@ -125,12 +113,9 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
     return order[nms_mask(boxes[order], scores[order], labels[order], iou_threshold)]
 
 
-def paste_box_masks(
-    masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
-) -> Tensor:
+def paste_box_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Paste masks at boxes [D, 4]: bool [D, H, W]; see `ops.masks.paste_masks`."""
-    run = kernel_for("paste_masks", masks).run
-    return cast(Tensor, run(masks, boxes, size, threshold=threshold))
+    return kernel_for("paste_masks", masks).run(masks, boxes, size)
 
 
 def pyramid_roi_align(
@@ -147,8 +132,7 @@ def pyramid_roi_align(
 
     See `ops.roi_align.roi_align`.
     """
-    run = kernel_for("roi_align", features[0]).run
-    pooled = run(
+    return kernel_for("roi_align", features[0]).run(
         features,
         rois,
         level,
@@ -157,14 +141,12 @@ def pyramid_roi_align(
         sampling_ratio=sampling_ratio,
         aligned=aligned,
     )
-    return cast(Tensor, pooled)
 
 
 def _run_nms(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, limit: int
 ) -> Tensor:
-    run = kernel_for("nms", boxes).run
-    return cast(Tensor, run(boxes, scores, labels, iou_threshold, limit))
+    return kernel_for("nms", boxes).run(boxes, scores, labels, iou_threshold, limit)
 
 
 def _shape_of_mask(

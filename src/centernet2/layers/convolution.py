@@ -13,17 +13,12 @@ class Conv2d(nn.Conv2d):
     """PyTorch's layer with zero padding, run by the kernel from `kernels/dispatch.py`."""
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
-        return self._convolve(x, self.weight, self.bias, None)
+        return conv2d(x, self.weight, self.bias, self.geometry)
 
     @property
     def geometry(self) -> list[int]:
         """Stride, padding and dilation, two numbers each, and groups."""
         return [*self.stride, *cast(tuple[int, ...], self.padding), *self.dilation, self.groups]
-
-    def _convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None
-    ) -> Tensor:
-        return conv2d(x, weight, bias, self.geometry, gain=gain)
 
 
 def conv_norm(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from centernet2.kernels import conv2d
 from centernet2.layers.convolution import Conv2d
 from centernet2.layers.frozen_norm import FrozenBatchNorm2d, FrozenBatchNormAct2d
 from centernet2.layers.norm_pairs import NormPair
@@ -57,7 +58,7 @@ class FusedConv2d(Conv2d):
         """Convolve and normalize [N, C, H, W]: [N, O, h, w]."""
         gain, bias = gain_and_bias(self.bias, self.norm[0])
         x = F.pad(x, self.same) if self.same else x
-        return self._convolve(x, self.weight, bias, gain)
+        return conv2d(x, self.weight, bias, self.geometry, gain=gain)
 
 
 def gain_and_bias(bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:

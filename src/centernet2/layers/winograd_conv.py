@@ -25,8 +25,7 @@ class WinogradConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W]
         # copies only in compiled programs, whose tracer assumes contiguous outputs of normalization
         x = x.contiguous(memory_format=torch.channels_last)
-        result: Tensor = _convolve(x, self.matrices, self.bias)
-        return result
+        return _convolve(x, self.matrices, self.bias)
 
 
 def transform_convolutions(network: nn.Module) -> None:

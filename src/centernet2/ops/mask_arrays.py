@@ -10,13 +10,11 @@ Floats = NDArray[np.float32]
 LEAST_EXTENT = np.float32(1e-6)  # pixels, of a box whose mask is stretched
 
 
-def paste_grids(
-    masks: Floats, boxes: Floats, size: tuple[int, int], *, threshold: float = 0.5
-) -> NDArray[np.bool_]:
+def paste_grids(masks: Floats, boxes: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Paste masks [D, M, M] at boxes [D, 4] into an image of `size`: [D, H, W].
 
-    A pixel is set if the bilinearly interpolated probability reaches the threshold. Only pixels
-    inside boxes are computed.
+    A pixel is set if the bilinearly interpolated probability reaches 0.5. Only pixels inside boxes
+    are computed.
     """
     height, width = size
     pasted = np.zeros((len(masks), height, width), dtype=bool)
@@ -26,7 +24,7 @@ def paste_grids(
     windows = np.concatenate([low, high], axis=1).astype(int).tolist()
     for i, (left, top, right, bottom) in enumerate(windows):
         inside = stretch_grids(masks[i, None], boxes[i, None], (top, bottom), (left, right))
-        pasted[i, top:bottom, left:right] = inside[0] >= threshold
+        pasted[i, top:bottom, left:right] = inside[0] >= 0.5
     return pasted
 
 

@@ -46,19 +46,17 @@ def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
     return masks[rows, labels.clamp(max=masks.shape[1] - 1)]
 
 
-def paste_masks(
-    masks: Tensor, boxes: Tensor, size: tuple[int, int], *, threshold: float = 0.5
-) -> Tensor:
+def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Paste masks [D, M, M] at boxes [D, 4] into an image of `size`: bool [D, H, W].
 
-    A pixel is set if the bilinearly interpolated probability reaches the threshold. Only pixels
-    inside boxes are computed.
+    A pixel is set if the bilinearly interpolated probability reaches 0.5. Only pixels inside boxes
+    are computed.
     """
     pasted = torch.zeros(len(masks), *size, dtype=torch.bool, device=masks.device)
     masks, boxes = masks.float(), boxes.float()
     for i, (left, top, right, bottom) in enumerate(_windows(boxes, size)):
         inside = stretch_masks(masks[i, None], boxes[i, None], (top, bottom), (left, right))
-        pasted[i, top:bottom, left:right] = inside[0] >= threshold
+        pasted[i, top:bottom, left:right] = inside[0] >= 0.5
     return pasted
 
 
