@@ -193,6 +193,14 @@ class Inspection(NamedTuple):
     class_scores: Tensor  # [D] class probability of the second stage alone
     unknown: UnknownObjects | None = None  # if it was asked for
 
+    def scored(self) -> Detections:
+        """Return the detections with the scores of both stages."""
+        return {
+            **self.detections,
+            "objectness": self.object_scores,
+            "class_probability": self.class_scores,
+        }
+
 
 class Batch(NamedTuple):
     """Images of one step with their targets and sizes."""

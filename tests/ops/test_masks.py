@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, grid_sample
 
 from centernet2.kernels import mask_paste_whole
-from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels, paste_masks
+from centernet2.ops.masks import mask_loss, mask_targets, paste_masks
 
 
 def circle(size: int, radius: float) -> torch.Tensor:  # bool [size, size]
@@ -100,13 +100,3 @@ def test_loss_without_positives_is_zero() -> None:
     loss = mask_loss(logits, torch.zeros(3, 28, 28, dtype=torch.bool), labels, valid)
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
-
-
-def test_masks_of_labels() -> None:
-    all_masks = torch.arange(3 * 4).view(3, 4, 1, 1)
-    assert masks_of_labels(all_masks, torch.tensor([2, 0, 3])).flatten().tolist() == [2, 4, 11]
-    assert masks_of_labels(all_masks[:, :1], torch.tensor([2, 0, 3])).flatten().tolist() == [
-        0,
-        4,
-        8,
-    ]

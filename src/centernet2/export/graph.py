@@ -121,7 +121,7 @@ class DetectionGraph(nn.Module):
         heads = self.detector.roi_heads
         if heads is None or heads.mask_branch is None:
             return {}
-        levels = [features[name] for name in heads.in_features]
+        levels = heads.levels(features)
         labels = ranked.labels.flatten()
         masks = heads.mask_branch.probabilities(levels, _rois(ranked.boxes), labels)
         return {"masks": torch.unflatten(masks, 0, ranked.labels.shape)}
@@ -164,7 +164,7 @@ def _from_second_stage(
     proposals: Proposals,
     size: Tensor,
 ) -> BatchTrace:
-    levels = [features[name] for name in heads.in_features]
+    levels = heads.levels(features)
     stages = heads.refine(levels, _rois(proposals.boxes), _limits(size))
     shape = proposals.scores.shape  # N, R
     boxes = torch.unflatten(stages[-1].boxes, 0, shape)

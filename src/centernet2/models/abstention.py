@@ -76,11 +76,7 @@ class AbstainingDetector(nn.Module):
 
 def _join(inspected: Inspection, unknown: Detections, label: int) -> Detections:
     """Join unknown objects with the detections that are on none of them, best first."""
-    known: Detections = {
-        **inspected.detections,
-        "objectness": inspected.object_scores,
-        "class_probability": inspected.class_scores,
-    }
+    known = inspected.scored()
     on_unknown = pairwise_iou(known["boxes"], unknown["boxes"]) >= SAME_OBJECT_IOU  # [D, U]
     known = select(known, ~on_unknown.any(dim=1))
     unknown = {**unknown, "labels": torch.full_like(unknown["labels"], label)}

@@ -129,7 +129,7 @@ class Detector(nn.Module):
         """
         if self.roi_heads is None:
             raise ValueError("a one-stage detector has no RoI features; take a two-stage one")
-        levels = [features[name] for name in self.roi_heads.in_features]
+        levels = self.roi_heads.levels(features)
         with lower_precision(levels[0], self.inference_dtype):
             return self.roi_heads.embed(levels, boxes)
 
@@ -187,7 +187,7 @@ class Detector(nn.Module):
         """
         if self.roi_heads is None or self.roi_heads.mask_branch is None:
             raise ValueError("the model predicts no masks")
-        levels = [features[name] for name in self.roi_heads.in_features]
+        levels = self.roi_heads.levels(features)
         with lower_precision(levels[0], self.inference_dtype):
             return self.roi_heads.mask_branch.predict(levels, detections)
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from centernet2.ops.tensors import of_labels
+
 
 def mask_targets(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
     """Crop masks to the grids of boxes [R, 4]: bool [R, size, size].
@@ -32,18 +34,10 @@ def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor, valid: Tensor) ->
         labels: [R] in 0..C; ignored for invalid RoIs.
         valid: [R] bool.
     """
-    own = masks_of_labels(logits, labels).float()  # [R, M, M]
+    own = of_labels(logits, labels).float()  # [R, M, M]
     loss = binary_cross_entropy_with_logits(own, targets.float(), reduction="none")
     loss = loss.mean(dim=(1, 2))  # [R]
     return (loss * valid).sum() / valid.sum().clamp(min=1)
-
-
-def masks_of_labels(masks: Tensor, labels: Tensor) -> Tensor:
-    """Select the mask [R, M, M] of each RoI's class from [R, C, M, M] or [R, 1, M, M]."""
-    if masks.shape[1] == 1:
-        return masks[:, 0]
-    rows = torch.arange(labels.shape[0], device=labels.device)  # len() fixes it in exported graphs
-    return masks[rows, labels.clamp(max=masks.shape[1] - 1)]
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Copies of host values to a device, and precision under autocast."""
+"""Host values on a device, values by label, and precision under autocast."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +13,17 @@ def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) 
     if like.device.type == "cuda":  # only a copy from pinned memory is asynchronous
         tensor = tensor.pin_memory()
     return tensor.to(like.device, non_blocking=True)
+
+
+def of_labels(values: Tensor, labels: Tensor) -> Tensor:
+    """Select the values [R, ...] of each row's label from [R, C, ...] or [R, 1, ...].
+
+    Labels from C, such as that of background, select the last ones.
+    """
+    if values.shape[1] == 1:
+        return values[:, 0]
+    rows = torch.arange(labels.shape[0], device=labels.device)  # len() fixes it in exported graphs
+    return values[rows, labels.clamp(max=values.shape[1] - 1)]
 
 
 def lower_precision(x: Tensor, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -12,14 +12,14 @@ from torch import Tensor
 from centernet2.images.resize import make_test_resize
 from centernet2.images.stored_image import to_tensor
 from centernet2.models.detector import Detector
-from centernet2.models.explain import Explanation, TracedImage, explain_traced, traced_image
+from centernet2.models.explain import Explanation, TracedImage, explain, traced_image
 from centernet2.models.inspect import inspect, inspect_trace
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
 from centernet2.ops.boxes import scale_boxes
 from centernet2.predict.prediction import MISSING
-from centernet2.structures import DetectionArrays, Detections, ImageDetector, Inspection, Pixels
+from centernet2.structures import DetectionArrays, Detections, ImageDetector, Pixels
 
 Resize: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -33,7 +33,7 @@ class Recording(NamedTuple):
 
     def explain(self, x: float, y: float) -> Explanation:
         """Explain what became of a point, in pixels of the image."""
-        return explain_traced(self.traced, x, y, scale=self.scale)
+        return explain(self.traced, x, y, scale=self.scale)
 
 
 class PyTorchDetector:
@@ -71,7 +71,8 @@ class PyTorchDetector:
         model = self.model
         if not isinstance(model, Detector) or model.roi_heads is None:
             return [(own, None) for own in model.detect(inputs)]
-        return [_with_scores(each) for each in inspect(model, inputs, embed=embed)]
+        inspected = inspect(model, inputs, embed=embed)
+        return [(each.scored(), each.proposals.boxes) for each in inspected]
 
     def record(self, image: Pixels) -> tuple[DetectionArrays, Recording]:
         """Return the detections of an image as `detect` does, and what explains them."""
@@ -81,7 +82,8 @@ class PyTorchDetector:
             trace = model.run([x])
             own, proposals = trace.detections[0], None
             if model.roi_heads is not None:
-                own, proposals = _with_scores(*inspect_trace(model, trace))
+                (inspected,) = inspect_trace(model, trace)
+                own, proposals = inspected.scored(), inspected.proposals.boxes
             found = _in_image(own, proposals, size_of(x), image.shape[:2])
             traced = traced_image(model, trace)
         scale = image.shape[1] / x.shape[2], image.shape[0] / x.shape[1]
@@ -96,16 +98,6 @@ class PyTorchDetector:
                 "and without abstention"
             )
         return self.model
-
-
-def _with_scores(inspected: Inspection) -> tuple[Detections, Tensor]:
-    """Return detections with the scores of both stages, and the proposals."""
-    own: Detections = {
-        **inspected.detections,
-        "objectness": inspected.object_scores,
-        "class_probability": inspected.class_scores,
-    }
-    return own, inspected.proposals.boxes
 
 
 def _in_image(

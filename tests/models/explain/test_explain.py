@@ -16,7 +16,7 @@ from centernet2.models.explain.explanation import ClassStep, LocationStep
 from centernet2.models.explain.locations import LocationReader
 from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
-from centernet2.models.explain.traced_image import trace_image
+from centernet2.models.explain.traced_image import TracedImage, traced_image
 from tests.helpers.networks import build
 
 IMAGE = torch.randint(
@@ -44,9 +44,13 @@ def _lively(kind: str) -> Detector:
     return model
 
 
+def traced(model: Detector, image: Tensor = IMAGE) -> TracedImage:
+    return traced_image(model, model.run([image], masks=False))
+
+
 def read(model: Detector, image: Tensor = IMAGE) -> TraceReader:
     with torch.no_grad():
-        return TraceReader(trace_image(model, image), (1.0, 1.0))
+        return TraceReader(traced(model, image), (1.0, 1.0))
 
 
 @torch.no_grad()
@@ -256,7 +260,7 @@ def test_explanation_at_a_point_is_in_pixels_of_the_image() -> None:
     trace = read(model)
     (best, *_) = sorted(all_locations(trace), key=lambda step: step.rank)
     x, y = best.point
-    scaled = explain(model, IMAGE, 2 * x, 3 * y, scale=(2.0, 3.0))
+    scaled = explain(traced(model), 2 * x, 3 * y, scale=(2.0, 3.0))
     assert scaled.point == (2 * x, 3 * y) and scaled.location.rank == 1
     assert scaled.location.point == (2 * x, 3 * y)
     expected = torch.tensor(best.box) * torch.tensor([2.0, 3, 2, 3])
@@ -271,9 +275,9 @@ def test_explanation_at_a_point_is_in_pixels_of_the_image() -> None:
 
 def test_static_shapes_give_the_same_explanation() -> None:
     model = lively("two-stage")
-    expected = explain(model, IMAGE, 40, 30)
+    expected = explain(traced(model), 40, 30)
     model.use_static_shapes([(96, 128)])
-    padded = explain(model, IMAGE, 40, 30)
+    padded = explain(traced(model), 40, 30)
     assert padded.location.cut == expected.location.cut
     assert padded.location.score == pytest.approx(expected.location.score, abs=1e-5)
     assert [path.row for path in padded.proposals] == [path.row for path in expected.proposals]
@@ -281,4 +285,4 @@ def test_static_shapes_give_the_same_explanation() -> None:
 
 def test_model_in_training_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="one target per image"):
-        explain(lively("two-stage").train(), IMAGE, 1, 1)
+        explain(traced(lively("two-stage").train()), 1, 1)

@@ -13,7 +13,7 @@ from centernet2.images.stored_image import to_pixels
 from centernet2.models.detector import Detector
 from centernet2.models.explain.proposal_paths import PathReader
 from centernet2.models.explain.trace_reader import TraceReader
-from centernet2.models.explain.traced_image import trace_image
+from centernet2.models.explain.traced_image import traced_image
 from centernet2.models.inspect import inspect
 from centernet2.models.roi_heads import calibrated_scores
 from centernet2.predict.pytorch_detector import PyTorchDetector
@@ -79,7 +79,8 @@ def test_graph_gives_the_calibrated_probabilities() -> None:
 def test_explanation_states_calibrated_scores() -> None:
     calibrated = detectors()[1]
     with torch.no_grad():
-        trace = TraceReader(trace_image(calibrated, drawn_images()[0]), (1.0, 1.0))
+        traced = traced_image(calibrated, calibrated.run(drawn_images()[:1]))
+    trace = TraceReader(traced, (1.0, 1.0))
     assert trace.selection is not None
     reader, scores = PathReader(trace, trace.selection), trace.detections["scores"].tolist()
     paths = [reader.path(row) for row in range(len(trace.proposals.boxes))]

@@ -7,9 +7,7 @@ what they keep without their limits. It computes nothing in another way than the
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from centernet2.models.detector import Detector
 from centernet2.models.explain.explanation import Explanation as Explanation
 from centernet2.models.explain.explanation import FoundObject, ProposalStep
 from centernet2.models.explain.locations import LocationReader
@@ -17,30 +15,20 @@ from centernet2.models.explain.proposal_paths import PathReader, one_stage_path
 from centernet2.models.explain.trace_reader import TraceReader
 from centernet2.models.explain.traced_image import StageResult as StageResult
 from centernet2.models.explain.traced_image import TracedImage as TracedImage
-from centernet2.models.explain.traced_image import trace_image
 from centernet2.models.explain.traced_image import traced_image as traced_image
 
 
 @torch.no_grad()
 def explain(
-    model: Detector, image: Tensor, x: float, y: float, *, scale: tuple[float, float] = (1.0, 1.0)
+    traced: TracedImage, x: float, y: float, *, scale: tuple[float, float] = (1.0, 1.0)
 ) -> Explanation:
-    """Explain what the detector computes at a point of an image.
+    """Explain what a detector has computed at a point of an image.
 
     Args:
-        model: a detector in evaluation mode.
-        image: uint8 [3, h, w] RGB, at the input size of the model.
+        traced: its results for the image.
         x, y: a point, in pixels of the original image.
         scale: factors in x and y from the model's input to the original image.
     """
-    return explain_traced(trace_image(model, image), x, y, scale=scale)
-
-
-@torch.no_grad()
-def explain_traced(
-    traced: TracedImage, x: float, y: float, *, scale: tuple[float, float] = (1.0, 1.0)
-) -> Explanation:
-    """Explain a point by results that are there; the arguments are those of `explain`."""
     trace = TraceReader(traced, scale)
     place = x / scale[0], y / scale[1]  # in the model's input
     reader = LocationReader(trace)

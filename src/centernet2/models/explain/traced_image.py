@@ -35,11 +35,6 @@ class TracedImage(NamedTuple):
     sources: Tensor  # [D] row of the proposal behind each detection
 
 
-def trace_image(model: Detector, image: Tensor) -> TracedImage:
-    """Run a detector in evaluation mode on an image [3, h, w]."""
-    return traced_image(model, model.run([image], masks=False))
-
-
 def traced_image(model: Detector, trace: Trace) -> TracedImage:
     """Return what explains the results of a detector for one image."""
     if trace.head is None:

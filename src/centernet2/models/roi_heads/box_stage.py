@@ -19,6 +19,7 @@ from centernet2.ops.losses import (
     sigmoid_classification_loss,
     softmax_classification_loss,
 )
+from centernet2.ops.tensors import of_labels
 
 BOX_LOSSES = ("smooth_l1", *BOX_IOU_LOSSES)
 
@@ -162,7 +163,7 @@ class BoxStage(nn.Module):
         unit = torch.cat([rois.boxes.new_zeros(2), rois.boxes.new_ones(2)])
         boxes = torch.where(positive[:, None], rois.boxes, unit)
         targets = torch.where(positive[:, None], rois.targets, boxes)
-        deltas = self._deltas_of(output.deltas, rois.labels)
+        deltas = of_labels(torch.unflatten(output.deltas, 1, (-1, 4)), rois.labels)  # [R, 4]
         if self.options.box_loss == "smooth_l1":
             wanted = encode_deltas(boxes, targets, self.bbox_reg_weights)
             loss = box_regression_loss(deltas, wanted, self.options.smooth_l1_beta)
@@ -170,14 +171,6 @@ class BoxStage(nn.Module):
             refined = decode_deltas(boxes, deltas, self.bbox_reg_weights)[:, 0]
             loss = box_iou_loss(refined, targets, self.options.box_loss)
         return loss * positive
-
-    def _deltas_of(self, deltas: Tensor, labels: Tensor) -> Tensor:
-        """Select the deltas [R, 4] of each RoI's class from [R, 4 * K]."""
-        deltas = torch.unflatten(deltas, 1, (-1, 4))
-        if deltas.shape[1] == 1:
-            return deltas[:, 0]
-        rows = torch.arange(len(labels), device=labels.device)
-        return deltas[rows, labels.clamp(max=self.num_classes - 1)]
 
 
 def federated_classes(

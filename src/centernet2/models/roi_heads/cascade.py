@@ -90,7 +90,7 @@ class CascadeRoIHeads(nn.Module):
             targets: ground truth, in training.
             masks: whether to predict masks, if there is a mask branch.
         """
-        levels = [features[name] for name in self.in_features]
+        levels = self.levels(features)
         if self.training and targets is not None:
             return RoIHeadsOutput([], [], [], self._losses(levels, proposals, sizes, targets))
         with torch.no_grad():
@@ -99,6 +99,10 @@ class CascadeRoIHeads(nn.Module):
             if masks:
                 detections = self._with_masks(levels, detections)
         return RoIHeadsOutput(stages, detections, [each.sources for each in selected], {})
+
+    def levels(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """Select the feature maps to pool from, finest first."""
+        return [features[name] for name in self.in_features]
 
     def probabilities(
         self, stages: Sequence[StageOutput], proposals: Sequence[Proposals]
@@ -143,7 +147,7 @@ class CascadeRoIHeads(nn.Module):
         self, levels: Sequence[Tensor], proposals: Sequence[Proposals], sizes: Sequence[Size]
     ) -> tuple[list[StageOutput], list[Selected]]:
         boxes = [each.boxes for each in proposals]
-        outputs = self.refine(levels, number_boxes(boxes), _limits(boxes, sizes))
+        outputs = self.refine(levels, number_boxes(boxes), limits_of(boxes, sizes))
         refined = torch.split(outputs[-1].boxes, [len(each) for each in boxes])
         probabilities = self.probabilities(outputs, proposals)
         columns = zip(refined, probabilities, proposals, sizes, strict=True)
@@ -227,7 +231,7 @@ def mean_probabilities(stages: Sequence[Tensor]) -> Tensor:
     return total[:, :-1] / len(stages)
 
 
-def _limits(boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
+def limits_of(boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
     """Return limits [R, 4] to which boxes [R_i, 4] of images of `sizes` are clipped."""
     limits = constant([(width, height, width, height) for height, width in sizes], boxes[0])
     return torch.cat([own.expand(len(b), 4) for own, b in zip(limits, boxes, strict=True)])

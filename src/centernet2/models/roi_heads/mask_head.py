@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from centernet2.layers import conv_norm, init_he, init_normal
 from centernet2.models.roi_heads.pooler import RoIPooler, number_boxes
 from centernet2.models.roi_heads.sampling import RoIs
-from centernet2.ops.masks import mask_loss, mask_targets, masks_of_labels
+from centernet2.ops.masks import mask_loss, mask_targets
+from centernet2.ops.tensors import of_labels
 from centernet2.structures import Detections, Target
 
 
@@ -77,7 +78,7 @@ class MaskBranch(nn.Module):
 
     def probabilities(self, levels: Sequence[Tensor], rois: Tensor, labels: Tensor) -> Tensor:
         """Return mask probabilities [R, M, M] of RoIs [R, 5] with labels [R]."""
-        return masks_of_labels(self(levels, rois), labels).float().sigmoid()
+        return of_labels(self(levels, rois), labels).float().sigmoid()
 
     def predict(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
         """Return mask probabilities [D, M, M] of detections, each in the grid of its box."""

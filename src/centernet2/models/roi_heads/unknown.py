@@ -10,6 +10,7 @@ from centernet2.models.roi_heads.box_stage import StageOutput
 from centernet2.models.roi_heads.cascade import CascadeRoIHeads
 from centernet2.ops.boxes import Size, clip_boxes, nonempty
 from centernet2.ops.calibration import LEAST
+from centernet2.ops.tensors import of_labels
 from centernet2.structures import Proposals, UnknownObjects
 
 SAME_OBJECT_IOU = 0.5  # from which two boxes are of one object
@@ -47,7 +48,7 @@ def _of_image(p: Tensor, boxes: Tensor, proposals: Proposals, size: Size) -> Unk
     """
     labels, novelty = p.argmax(dim=1), -(p * p.clamp(min=LEAST).log()).sum(dim=1)
     rows = torch.arange(len(labels), device=labels.device)
-    own = boxes[:, 0] if boxes.shape[1] == 1 else boxes[rows, labels]
+    own = of_labels(boxes, labels)
     usable = proposals.valid & torch.isfinite(own).all(dim=1) & torch.isfinite(novelty)
     own = clip_boxes(own, size)
     rows = rows[usable & nonempty(own)]
