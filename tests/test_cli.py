@@ -67,7 +67,7 @@ def test_help_of_a_command_is_its_docstring(
     cli.app([name, "--help"], result_action="return_none")
     shown = capsys.readouterr().out
     described = describe(commands.find_job(name))
-    assert described.split("\n")[0] == COMMANDS[name].summary
+    assert described.split("\n")[0] == commands.summary_of(name)
     assert described in shown
     assert f"Example:\n\n  centernet2 {name} {COMMANDS[name].example}\n" in shown
 
@@ -75,7 +75,7 @@ def test_help_of_a_command_is_its_docstring(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_example_of_a_command_can_be_parsed(name: str) -> None:
     words = [name, *shlex.split(COMMANDS[name].example)]
-    refuse_unknown_words(words[1:], name, commands.OptionsOfCommands())
+    refuse_unknown_words(words[1:], name, commands.types_of_options, COMMANDS)
     _, given, _ = cli.app.parse_args(words, exit_on_error=False, print_error=False)
     assert given.arguments
 
@@ -109,7 +109,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
         return len(overrides)
 
     def call(*words: str, **options: bool) -> dict[str, Any]:
-        command = Command("", "", show=lambda count: seen.update(shown=count), **options)
+        command = Command("", show=lambda count: seen.update(shown=count), **options)
         cli.app.command(commands.as_function(probe, command), name="probe")
         cli.app(["probe", *words], exit_on_error=False)
         return seen

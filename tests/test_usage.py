@@ -115,8 +115,8 @@ def test_value_of_a_key_may_be_empty() -> None:
     "words", [["--output-dir", "lr=0.01"], ["--class-map", "data=image"], ["--weights", "lr=1.pth"]]
 )
 def test_value_of_an_option_may_be_an_assignment(words: list[str]) -> None:
-    taken = {"--output-dir": True, "--class-map": True, "--weights": True, "--data": True}
-    refuse_unknown_words(words, "train", {"train": taken})
+    taken = dict.fromkeys(("--output-dir", "--class-map", "--weights", "--data"), str)
+    refuse_unknown_words(words, "train", lambda _: taken, ["train"])
 
 
 def test_commands_with_keys_are_those_that_take_overrides() -> None:

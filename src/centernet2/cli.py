@@ -17,7 +17,7 @@ from typing import Any
 
 from cyclopts import CycloptsError, MissingArgumentError
 
-from centernet2.commands import COMMANDS, OptionsOfCommands, app, is_reporting
+from centernet2.commands import COMMANDS, app, is_reporting, types_of_options
 from centernet2.exit_codes import ExitCode, TrainedWithoutEvaluation, TrainingInterrupted
 from centernet2.files import describe_os_error, name_compiler_cache
 from centernet2.threads import choose_threads
@@ -157,10 +157,9 @@ def _interrupted_by_signals() -> Iterator[None]:
 def _refuse_unknown_words(words: Sequence[str]) -> None:
     """Raise ValueError for words that look like options of the command, but are none."""
     if words and words[0] in COMMANDS:
-        refuse_unknown_words(words[1:], words[0], OptionsOfCommands())
-        arguments = app[words[0]].assemble_argument_collection()
-        whole = {name for each in arguments if each.hint in WHOLE for name in each.names}
-        refuse_fractions(words[1:], whole)
+        refuse_unknown_words(words[1:], words[0], types_of_options, COMMANDS)
+        types = types_of_options(words[0])
+        refuse_fractions(words[1:], {name for name, kind in types.items() if kind in WHOLE})
 
 
 def start_logging() -> None:

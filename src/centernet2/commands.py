@@ -7,7 +7,7 @@ when its command is used, so that the list of commands appears at once.
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +30,6 @@ PROCESSES_PARAMETER = inspect.Parameter(
 class Command(NamedTuple):
     """A command."""
 
-    summary: str  # first line of the job's docstring, for the list of commands
     example: str  # its words after the command, for the help
     job: str = ""  # function in the file of the same name in `jobs/`; default: the command's name
     show: Callable[[Any], None] | None = None  # prints the result, on the main process
@@ -44,45 +43,24 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, dict[str, Command]] = {
     "Data": {
-        "check": Command(
-            "Check a data set for problems, and show how training would handle them.",
-            "my_data --fix repaired.json",
-            show=printing.print_findings,
-        ),
-        "show": Command(
-            "Draw a grid of images of a data set, with their objects.",
-            "my_data --split val --count 9 --output grid.jpg",
-        ),
-        "convert": Command(
-            "Convert a data set to another layout.", "my_data my_data_coco --to coco"
-        ),
+        "check": Command("my_data --fix repaired.json", show=printing.print_findings),
+        "show": Command("my_data --split val --count 9 --output grid.jpg"),
+        "convert": Command("my_data my_data_coco --to coco"),
     },
     "Train": {
         "train": Command(
-            "Train a detector and evaluate it at the end.",
             "my_data --minutes 20 --output-dir runs/mine",
             show=printing.print_training,
             first_by_name=True,
             launched=True,
         ),
-        "card": Command(
-            "Write the card of a model: data, command, seed, versions, machine and accuracy.",
-            "runs/mine",
-            show=printing.print_lines,
-        ),
-        "reproduce": Command(
-            "Train again as a card says, and say whether the weights came out the same.",
-            "runs/mine/card.md",
-            show=printing.print_reproduction,
-            launched=True,
-        ),
+        "card": Command("runs/mine", show=printing.print_lines),
+        "reproduce": Command("runs/mine/card.md", show=printing.print_reproduction, launched=True),
         "pseudo-label": Command(
-            "Label images with a trained detector, to train another one on the labels.",
             "--weights runs/mine --images unlabeled --output pseudo.json",
             show=printing.print_pseudo_labels,
         ),
         "next": Command(
-            "Choose the images to label next, and label them as far as possible.",
             "unlabelled --weights runs/mine --count 50",
             job="next_images",
             show=printing.print_next_images,
@@ -90,73 +68,40 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Evaluate": {
         "eval": Command(
-            "Evaluate a checkpoint or a COCO results file.",
             "my_data --weights runs/mine --report report",
             job="evaluate",
             show=printing.print_metrics,
             first_by_name=True,
         ),
-        "compare": Command(
-            "Compare two detectors: metrics, and confidence intervals of the differences.",
-            "runs/first runs/second --data my_data",
-            show=printing.print_comparison,
-        ),
+        "compare": Command("runs/first runs/second --data my_data", show=printing.print_comparison),
         "threshold": Command(
-            "Calibrate scores, choose a threshold per class, store both in the checkpoint.",
-            "runs/mine --data my_data --precision 0.9",
-            show=printing.print_thresholds,
+            "runs/mine --data my_data --precision 0.9", show=printing.print_thresholds
         ),
     },
     "Use": {
         "predict": Command(
-            "Detect objects in images, films, streams; write pictures and predictions.json.",
-            "photos film.mp4 --weights runs/mine --score-threshold 0.4",
-            show=printing.print_skipped,
+            "photos film.mp4 --weights runs/mine --score-threshold 0.4", show=printing.print_skipped
         ),
         "explain": Command(
-            "Explain the detection at a point of an image, or why there is none.",
-            "photo.jpg --at 312,140 --weights runs/mine",
-            show=printing.print_explanation,
+            "photo.jpg --at 312,140 --weights runs/mine", show=printing.print_explanation
         ),
     },
     "Deploy": {
         "export": Command(
-            "Export a detector to ONNX, OpenVINO or PyTorch: uint8 images in, boxes out.",
-            "--weights runs/mine --output model.onnx --size 480x640",
-            show=printing.print_export,
+            "--weights runs/mine --output model.onnx --size 480x640", show=printing.print_export
         ),
-        "verify": Command(
-            "Compare an exported file on this machine with the detections that PyTorch gave.",
-            "model.onnx",
-            show=printing.print_agreement,
-        ),
-        "serve": Command(
-            "Answer HTTP requests with detections, and show a page to try a detector.",
-            "--weights runs/mine --port 8080",
-        ),
+        "verify": Command("model.onnx", show=printing.print_agreement),
+        "serve": Command("--weights runs/mine --port 8080"),
     },
     "Inspect": {
-        "models": Command(
-            "List the published models: accuracy, speed, size.",
-            "CenterNet2_R50_1x",
-            show=printing.print_models,
-        ),
-        "config": Command(
-            "Print a resolved config; without a name, list the packaged configs.",
-            "CenterNet2_R50_1x SOLVER.BASE_LR 0.01",
-            show=printing.print_lines,
-        ),
+        "models": Command("CenterNet2_R50_1x", show=printing.print_models),
+        "config": Command("CenterNet2_R50_1x SOLVER.BASE_LR 0.01", show=printing.print_lines),
         "benchmark": Command(
-            "Measure a model: time per stage, images/s, memory, share of the machine's peak.",
             "--config-file CenterNet2_R50_1x --sizes 640x640 800x1216",
             show=printing.print_benchmark,
             first_by_name=True,
         ),
-        "doctor": Command(
-            "Describe this machine: versions, devices, kernels, time of a training step.",
-            "--device cpu",
-            show=printing.print_lines,
-        ),
+        "doctor": Command("--device cpu", show=printing.print_lines),
     },
 }
 COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
@@ -186,9 +131,20 @@ def __getattr__(name: str) -> Callable[..., None]:
 
 def find_job(name: str) -> Callable[..., Any]:
     """Import the job of a command."""
-    job = COMMANDS[name].job or name.replace("-", "_")
+    job = _job_of(name)
     function: Callable[..., Any] = getattr(import_module(f"centernet2.jobs.{job}"), job)
     return function
+
+
+def summary_of(name: str) -> str:
+    """Read the first docstring line of a command's job, which is not imported."""
+    job = _job_of(name)
+    source = Path(__file__).with_name("jobs").joinpath(f"{job}.py").read_text("utf-8")
+    return source.partition(f"\ndef {job}(")[2].split('"""')[1].splitlines()[0]
+
+
+def _job_of(name: str) -> str:
+    return COMMANDS[name].job or name.replace("-", "_")
 
 
 def as_function(job: Callable[..., Any], command: Command) -> Callable[..., None]:
@@ -243,18 +199,10 @@ def is_reporting() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-class OptionsOfCommands(Mapping[str, Mapping[str, bool]]):
-    """Options of each command, such as "--data", and whether each takes a value."""
-
-    def __getitem__(self, name: str) -> Mapping[str, bool]:
-        arguments = app[name].assemble_argument_collection()
-        return {option: each.hint is not bool for each in arguments for option in each.names}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
+def types_of_options(name: str) -> dict[str, Any]:
+    """Return the types of the options of a command, such as "--data"."""
+    arguments = app[name].assemble_argument_collection()
+    return {option: each.hint for each in arguments for option in each.names}
 
 
 def _register() -> None:
@@ -266,7 +214,7 @@ def _register() -> None:
                 name=name,
                 group=group,
                 sort_key=place,
-                help=command.summary,
+                help=summary_of(name),
                 help_formatter=HelpPages(partial(find_job, name)),
                 help_epilogue=f"Example:\n\n  centernet2 {name} {command.example}",
             )

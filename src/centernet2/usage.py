@@ -5,9 +5,9 @@ KEY of an override. Options of other packages get a sentence that says what to w
 """
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cyclopts import (
     CoercionError,
@@ -26,7 +26,7 @@ ASSIGNMENT = re.compile(r"(?:--)?([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")  # of an option, such as TEST.AUG.ENABLED
 FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 NUMBERS = frozenset({"inf", "nan", "infinity"})  # after a hyphen, the value of an override
-
+TypesOfOptions = Callable[[str], Mapping[str, Any]]
 
 COMMANDS_WITH_KEYS = (
     "benchmark", "config", "eval", "explain", "export", "next", "predict", "pseudo-label", "serve",
@@ -200,13 +200,16 @@ def refuse_empty_words(words: Sequence[str]) -> None:
 
 
 def refuse_unknown_words(
-    words: Sequence[str], command: str, options: Mapping[str, Mapping[str, bool]]
+    words: Sequence[str], command: str, types_of_options: TypesOfOptions, commands: Iterable[str]
 ) -> None:
     """Raise ValueError for a word that looks like an option, but is none.
 
-    `options` has those of every command, such as "--data", and whether each takes a value.
+    Args:
+        words: those after the command.
+        types_of_options: returns the types of a command's options by name, such as "--data".
+        commands: all of them, whose options may be meant.
     """
-    own = options[command]
+    own = types_of_options(command)
     for before, word in zip(["", *words], words, strict=False):
         if word == "--":
             return
@@ -216,10 +219,10 @@ def refuse_unknown_words(
             is_number = name.lstrip("-").lower() in NUMBERS
             is_known = name in own or name in GENERAL_OPTIONS
             if OPTION_WORD.fullmatch(name) and not is_known and not is_number:
-                raise ValueError(_unknown_option(name, command, options))
+                raise ValueError(_unknown_option(name, command, types_of_options, commands))
             if KEY.fullmatch(key := name.lstrip("-")) and command in COMMANDS_WITH_KEYS:
                 raise ValueError(f"{key} is written without hyphens: write {key} VALUE {AT_END}")
-        elif assigned and not own.get(before) and not Path(word).exists():
+        elif assigned and own.get(before, bool) is bool and not Path(word).exists():
             _refuse_assignment(word, assigned[1], assigned[2], command, own.keys())
 
 
@@ -236,18 +239,21 @@ def refuse_fractions(words: Sequence[str], whole: Set[str]) -> None:
             raise ValueError(f"{option} is '{value}'; it takes a whole number")
 
 
-def _unknown_option(name: str, command: str, options: Mapping[str, Mapping[str, bool]]) -> str:
+def _unknown_option(
+    name: str, command: str, types_of_options: TypesOfOptions, commands: Iterable[str]
+) -> str:
+    own = types_of_options(command)
     start = f"`centernet2 {command}` has no option {name}"
     plain = _plain(name)
     same = f"--{plain.replace('_', '-')}"
-    if same in options[command]:
+    if same in own:
         return f"{start}; it is written {same}"
     if advice := _advice(plain, command):
         return f"{start}: {advice}"
-    owners = [other for other, known in options.items() if name in known]
+    owners = [other for other in commands if name in types_of_options(other)]
     if owners:
         return f"{start}; it is an option of {', '.join(owners)}"
-    hint = did_you_mean(name, sorted(options[command]))
+    hint = did_you_mean(name, sorted(own))
     return start + (hint or f"; `centernet2 {command} --help` lists them")
 
 

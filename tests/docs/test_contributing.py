@@ -54,5 +54,5 @@ def test_command_and_its_row(tmp_path: Path) -> None:
     (row,) = (block.text for block in BLOCKS if "Command(" in block.text)
     call = ast.parse(f"{{{row}}}", mode="eval").body
     assert isinstance(call, ast.Dict) and isinstance(call.values[0], ast.Call)
-    summary, example = (ast.literal_eval(each) for each in call.values[0].args)
-    assert Command(summary, example).summary == count.__doc__.split("\n")[0]
+    (example,) = (ast.literal_eval(each) for each in call.values[0].args)
+    assert Command(example).example == "my_data"
