@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 # parts that import nothing from the package besides themselves
 NOTHING = (
     "structures devices distributed files yaml_files outputs threads progress exit_codes "
-    "spelling option_groups help_pages ranges ops"
+    "spelling option_groups help_pages ranges versions ops"
 )
 # part (a file or folder of the package) -> what else it may import from the package; "a.b" admits
 # one module of a part; config takes the option groups beside the classes that read them
@@ -43,9 +43,9 @@ ALLOWED: dict[str, set[str]] = {part: set() for part in NOTHING.split()} | {
             "arguments models images ops pictures ranges runtime score_thresholds visualize "
             "spelling structures files outputs text_files"
         ),
-        "profiling": "models images ops structures files devices",
+        "profiling": "models images ops structures files devices versions",
         "runtime": "threads",
-        "export": "models layers runtime images ops outputs structures files",
+        "export": "models layers runtime images ops outputs structures files versions",
         "serve": "images predict runtime structures score_thresholds spelling visualize",
         "launch": "devices distributed exit_codes option_groups threads",
     }.items()

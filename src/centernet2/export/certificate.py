@@ -1,8 +1,6 @@
 """The certificate of an exported file: its agreement with PyTorch, stage by stage."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,6 @@ from centernet2.runtime.agreement import Agreement, Tolerance, compare_detection
 from centernet2.runtime.session import Arrays
 from centernet2.runtime.verification import Call
 
-PACKAGES_OF_EXPORT = (
-    "centernet2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino",
-)  # fmt: skip
 COMPARED = 3  # images
 DRAWN_SIZES = ((333, 500), (480, 360), (427, 640))
 CUT = 0.8  # share of the second image that is kept, so that its size differs from the first one's
@@ -115,12 +110,3 @@ def _stage(outputs: Mapping[str, NDArray[Any]], number: int | None) -> Iterator[
         rows = np.arange(count)
         own = labels if boxes.shape[1] > 1 else 0
         yield {"boxes": boxes[rows, own], "scores": probabilities[rows, labels], "labels": labels}
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the installed packages that an export depends on."""
-    found = {}
-    for name in PACKAGES_OF_EXPORT:
-        with suppress(PackageNotFoundError):  # or of another distribution: onnxruntime-gpu
-            found[name] = version(name)
-    return found

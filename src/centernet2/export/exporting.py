@@ -12,13 +12,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from centernet2.export.certificate import (
-    as_batch,
-    batches_of,
-    call_detector,
-    compare_stages,
-    package_versions,
-)
+from centernet2.export.certificate import as_batch, batches_of, call_detector, compare_stages
 from centernet2.export.graph import ANY_IMAGES, RECORDED, DetectionGraph, GraphOptions
 from centernet2.export.half import halve
 from centernet2.export.memory import require_memory
@@ -45,7 +39,11 @@ from centernet2.runtime.verification import (
     require_detections,
     require_share,
 )
+from centernet2.versions import installed_versions
 
+PACKAGES = (
+    "centernet2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino",
+)  # fmt: skip
 PROGRAMS = ("torch", "aotinductor")  # formats of PyTorch, which always return their record
 ADVICE = (
     "; compare it by --images on images of the kind that will be detected on, or accept a smaller "
@@ -175,7 +173,7 @@ def _environment(exported: ExportedModel) -> dict[str, Any]:
     """Return the runtime, the versions of the packages and the machine."""
     return {
         "runtime": exported.session.description,
-        "versions": package_versions(),
+        "versions": installed_versions(PACKAGES),
         "machine": f"{platform.machine()}, {platform.system()}",
     }
 
@@ -274,7 +272,7 @@ def metadata_of(detector: Detector, options: ExportOptions) -> dict[str, Any]:
         "masks": detector.predicts_masks,
         "precision": options.precision,
         "opset": OPSET,
-        "versions": package_versions(),
+        "versions": installed_versions(PACKAGES),
     }
 
 

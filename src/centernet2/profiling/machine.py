@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 import torch.distributed as dist
@@ -11,6 +10,7 @@ from centernet2.devices import available_devices
 from centernet2.models.detector import Detector
 from centernet2.profiling.stage_clock import measure_whole
 from centernet2.profiling.workload import make_images, make_targets
+from centernet2.versions import installed_versions
 
 PACKAGES = ("centernet2", "torch", "torchvision", "torch-npu", "timm", "accelerate")
 PROCESS_GROUP_BACKENDS = ("gloo", "nccl", "xccl", "hccl", "mpi")
@@ -20,12 +20,10 @@ STEP_SIDE, STEP_IMAGES, TIMED_STEPS = 320, 2, 3
 def describe_versions() -> Iterator[str]:
     """List Python and the packages that matter."""
     yield f"python        {platform.python_version()} on {platform.machine()}, {platform.system()}"
+    installed = installed_versions(PACKAGES)
     for name in PACKAGES:
-        try:
-            yield f"{name:13} {version(name)}"
-        except PackageNotFoundError:
-            if name != "torch-npu":
-                yield f"{name:13} not installed"
+        if name in installed or name != "torch-npu":
+            yield f"{name:13} {installed.get(name, 'not installed')}"
 
 
 def describe_devices(device: torch.device) -> Iterator[str]:

@@ -4,7 +4,6 @@ import logging
 import math
 import platform
 from collections.abc import Collection, Iterator, Sequence
-from importlib.metadata import version
 
 import torch
 from rich import get_console
@@ -14,6 +13,7 @@ from centernet2.models.optimize import DTYPES
 from centernet2.profiling import matmul_peak
 from centernet2.profiling.meter import WARM_UP_PASSES, InputShape, Meter
 from centernet2.profiling.records import Benchmark, ShapeMetrics
+from centernet2.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,7 @@ def measure_benchmark(
         device_name=device_name,
         threads=torch.get_num_threads(),
         versions={
-            "torch": version("torch"),
-            "torchvision": version("torchvision"),
+            **installed_versions(("torch", "torchvision")),
             "python": platform.python_version(),
         },
         parameters=sum(parameter.numel() for parameter in meter.model.parameters()),

@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.config import Config
 from centernet2.data import DetectionDataset
 from centernet2.kernels import device_name
+from centernet2.versions import installed_versions
 
 # whose versions may change a weight
 PACKAGES = ("centernet2", "torch", "torchvision", "numpy", "pillow", "timm", "accelerate")
@@ -84,16 +84,14 @@ def _file_size(path: Path) -> int:
 
 def describe_versions() -> dict[str, str]:
     """Return versions that may change a weight, and a digest of the package's source."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     folder, source = Path(__file__).parents[2], hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         source.update(str(path.relative_to(folder)).encode() + b"\n" + path.read_bytes())
-    return {**versions, "source": source.hexdigest()[:16]}
+    return {
+        "python": platform.python_version(),
+        **installed_versions(PACKAGES),
+        "source": source.hexdigest()[:16],
+    }
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
