@@ -15,11 +15,8 @@ import torch
 from torch import nn
 
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from centernet2.checkpoint.checkpoint import (
-    last_checkpoint,
-    numbered_checkpoints,
-    remove_unfinished,
-)
+from centernet2.checkpoint.checkpoint import last_checkpoint, numbered_checkpoints
+from centernet2.files import remove_temporary
 from centernet2.structures import ModelInfo
 from centernet2.training.callbacks import PeriodicCheckpoint
 from centernet2.training.run_state import restore_training_state, training_state
@@ -41,7 +38,7 @@ def work(folder: Path, last: int, pipe: int | None) -> None:
     generator = torch.Generator().manual_seed(1)
     model = HeavyToy(generator)
     run = Run(model)
-    remove_unfinished(folder)
+    remove_temporary(folder, "*.pth.*")
     found = last_checkpoint(folder)
     start = 0
     if found is not None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.models.backbones.stages import backbone_stages
+from centernet2.models.backbones.backbone import backbone_stages
 from centernet2.training.optim import (
     adamw,
     carry_state,

@@ -19,7 +19,7 @@ from centernet2.checkpoint.weights_file import (
     read_content,
     require_weight,
 )
-from centernet2.files import open_atomic, remove_temporary
+from centernet2.files import open_atomic
 from centernet2.structures import ModelInfo, ScoreCalibration, TestSize
 
 logger = logging.getLogger(__name__)
@@ -227,8 +227,3 @@ def set_aside_checkpoints(folder: Path, *, after: int) -> None:
     if late:
         names = ", ".join(path.name for path in late)
         logger.warning("%s holds checkpoints of later steps; renamed to *.old: %s", folder, names)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Delete temporary files of processes that were killed while saving."""
-    remove_temporary(folder, "*.pth.*")

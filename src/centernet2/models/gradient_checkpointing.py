@@ -14,8 +14,8 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from centernet2.models.backbones.backbone import backbone_stages
 from centernet2.models.backbones.residual_network import Bottleneck
-from centernet2.models.backbones.stages import backbone_stages
 
 Policy = Callable[..., CheckpointPolicy]  # decides whether the output of an operator is kept
 Context = AbstractContextManager[object]

@@ -246,15 +246,10 @@ def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
     Args:
         owner: data set or file with these classes, for the message.
     """
-    require_num_classes(config, count, owner=owner)
-    return config.replace(dict.fromkeys(CLASS_KEYS, count))
-
-
-def require_num_classes(config: Config, count: int, *, owner: str) -> None:
-    """Raise ConfigError if the config states a number of classes other than `count`."""
     for key in CLASS_KEYS:
         if key in config.stated and config[key] != count:
             raise ConfigError(
                 f"{key} is {config[key]}, but {owner} has {counted(count, 'class')}; "
                 "leave the option out to use that number"
             )
+    return config.replace(dict.fromkeys(CLASS_KEYS, count))

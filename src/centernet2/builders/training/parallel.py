@@ -10,7 +10,7 @@ from centernet2 import distributed
 from centernet2.builders.detector.network import build_backbone_and_neck, is_one_stage
 from centernet2.config import Config, ConfigError, add_keys
 from centernet2.layers import convert_norm
-from centernet2.models.backbones.stages import backbone_stages
+from centernet2.models.backbones.backbone import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_training
 from centernet2.training.sharding import shard

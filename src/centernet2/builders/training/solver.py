@@ -15,7 +15,7 @@ from centernet2 import distributed
 from centernet2.config import Config, ConfigError, add_keys, one_of
 from centernet2.devices import Precision, grad_scaler
 from centernet2.kernels import device_name, is_bf16_fast
-from centernet2.models.backbones.stages import backbone_stages
+from centernet2.models.backbones.backbone import backbone_stages
 from centernet2.models.detector import Detector
 from centernet2.training.ema import AveragedWeights
 from centernet2.training.optim import adamw, clip_gradients, parameter_groups, sgd, stage_lr_factors

@@ -20,12 +20,12 @@ from centernet2.builders.training.earlier_run import set_aside_earlier_run
 from centernet2.builders.training.plan import describe_plan
 from centernet2.builders.training.solver import build_clip
 from centernet2.builders.training.train_command import TrainCommand
-from centernet2.checkpoint.checkpoint import remove_unfinished, set_aside_checkpoints
+from centernet2.checkpoint.checkpoint import set_aside_checkpoints
 from centernet2.config import Config, ConfigError, add_keys
 from centernet2.data import DetectionDataset
 from centernet2.devices import Precision
 from centernet2.evaluation import EvaluationInterrupted
-from centernet2.files import write_atomic
+from centernet2.files import remove_temporary, write_atomic
 from centernet2.models.detector import Detector
 from centernet2.predict.predictor import Predictor
 from centernet2.report.training_pictures import SHOWN_SCORE, draw_predictions, drawn_batches
@@ -81,7 +81,7 @@ class TrainingRun:
         if distributed.is_main_process():
             output = self.state.output
             output.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(output)
+            remove_temporary(output, "*.pth.*")  # of a process that was killed while saving
             if self.state.iteration == 0:
                 set_aside_earlier_run(output)
             set_aside_checkpoints(output, after=self.state.iteration)

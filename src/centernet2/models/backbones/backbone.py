@@ -216,6 +216,22 @@ def freeze_up_to(body: nn.Module, last: str) -> None:
             setattr(owner, leaf, frozen[0])  # type: ignore[index]
 
 
+def backbone_stages(backbone: nn.Module) -> list[nn.Module]:
+    """Return the stages of a backbone: children with parameters, below any wrappers.
+
+    They are the units of learning rates, recomputation and sharding.
+    """
+    stages = [backbone]
+    while len(stages) == 1:
+        children = [
+            child for child in stages[0].children() if next(child.parameters(), None) is not None
+        ]
+        if not children:
+            return stages
+        stages = children
+    return stages
+
+
 def _levels(name: str, maps: Any) -> list[int]:
     strides = maps.reduction()
     if any(stride & (stride - 1) for stride in strides):
