@@ -160,8 +160,9 @@ def steps(inputs: Inputs) -> Iterator[object]:
     import centernet2
     from centernet2.builders.data.data_pipeline import build_train_batches
     from centernet2.builders.detector.network import build_detector
-    from centernet2.builders.training.plan import find_training_data, fit_to_data
+    from centernet2.builders.training.plan import fit_to_data
     from centernet2.builders.training.solver import build_clip, build_optimizer
+    from centernet2.builders.training.training_data import find_training_data
 
     given = centernet2.load_config(inputs.weights.with_name("config.yaml"), ["SEED", "1"])
     train_set, _ = find_training_data(given, str(inputs.data), None)

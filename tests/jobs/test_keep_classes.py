@@ -13,8 +13,8 @@ import centernet2
 from centernet2.builders.detector.loading import config_of
 from centernet2.builders.training import kept_classes
 from centernet2.builders.training.kept_classes import label_kept_classes
-from centernet2.builders.training.plan import find_training_data
 from centernet2.builders.training.train_command import given_command
+from centernet2.builders.training.training_data import find_training_data
 from centernet2.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from centernet2.cli import app, ending
 from centernet2.data.annotation_masks import POLYGONS

@@ -31,8 +31,8 @@ from centernet2.option_groups import DATA, RUN
 from centernet2.ranges import above, between
 
 if TYPE_CHECKING:
-    from centernet2.builders.training.plan import TrainingSets
     from centernet2.builders.training.train_command import TrainCommand
+    from centernet2.builders.training.training_data import TrainingSets
     from centernet2.builders.training.training_run import TrainingRun
     from centernet2.config import Config
     from centernet2.training.step import FinishedStep

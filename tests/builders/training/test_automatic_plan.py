@@ -19,8 +19,8 @@ from centernet2.builders.detector.initial_weights import PACKAGES
 from centernet2.builders.detector.loading import config_of
 from centernet2.builders.training import automatic_plan, step_probe
 from centernet2.builders.training.automatic_plan import EFFORTS, TrainingPlan, plan_training
-from centernet2.builders.training.plan import find_training_data
 from centernet2.builders.training.train_command import TrainCommand, given_command
+from centernet2.builders.training.training_data import find_training_data
 from centernet2.checkpoint import Checkpoint, WeightsError, save_checkpoint
 from centernet2.config import CLASS_KEYS, Config, ConfigError, load_config
 from tests.helpers.jobs import build_untrained

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from centernet2.builders.training import step_probe
-from centernet2.builders.training.plan import find_training_data
+from centernet2.builders.training.training_data import find_training_data
 from centernet2.config import Config, load_config
 from centernet2.models.detector import Detector
 from tests.helpers.training import SMALL, TINY, write_blocks
