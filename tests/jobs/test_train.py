@@ -14,11 +14,13 @@ from PIL import Image
 
 import centernet2
 from centernet2 import outputs
+from centernet2.builders.detector.loading import stored_config
 from centernet2.evaluation.scoring import Scored
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.train import TrainMode
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import InferenceDetector
+from tests.helpers.jobs import save_untrained
 from tests.helpers.training import SMALL, TINY, assert_same_weights, dry_run, train
 
 
@@ -232,6 +234,20 @@ def test_eval_only_takes_options_and_data_of_the_run(data: Path, tmp_path: Path)
     predictions = [folder / "predictions.json" for folder in (run, tmp_path / "64")]
     assert isinstance(other, dict)
     assert predictions[0].read_text() != predictions[1].read_text()
+
+
+def test_eval_only_writes_to_the_folder_of_the_config_that_it_uses(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --config-file that is the config of the checkpoint, not the default one."""
+    weights = save_untrained(tmp_path / "weights.pth", ("block",))
+    monkeypatch.chdir(tmp_path)
+    mode = TrainMode(eval_only=True)
+    centernet2.train(data=data, weights=weights, device="cpu", mode=mode)
+    assert (Path("output") / SMALL / "predictions.json").is_file()
+    published = stored_config("zoo:CenterNet2_R50_1x")
+    assert published is not None and published.name == "CenterNet2_R50_1x"
+    assert stored_config(tmp_path / "missing.pth") is stored_config(None) is None
 
 
 def test_eval_only_needs_weights(data: Path, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
-    from centernet2.builders.detector.loading import as_config
+    from centernet2.builders.detector.loading import as_config, stored_config
     from centernet2.builders.training.plan import choose_output_folder
     from centernet2.builders.training.train_command import given_command, previous_command
     from centernet2.builders.training.train_to_end import run_to_end
@@ -154,7 +154,10 @@ def train(
     plans = config is None and data is not None and not mode.eval_only
     file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
     data = None if sets else data
-    output = choose_output_folder(file.replace(values), output_dir)
+    named = None  # whose folder is the output folder
+    if mode.eval_only and config is None and output_dir is None:
+        named = stored_config(weights or values.get("MODEL.WEIGHTS"))
+    output = choose_output_folder((named or file).replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
     values = _with_kept_classes(values, mode, file, weights, previous, output)

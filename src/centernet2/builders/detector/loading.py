@@ -240,6 +240,16 @@ def config_of(info: ModelInfo) -> Config:
 _parse = lru_cache(maxsize=1)(parse_config)  # a predictor asks twice
 
 
+def stored_config(weights: StrPath | None) -> Config | None:
+    """Return the config that weights name or hold; None: it cannot be read."""
+    try:
+        if str(weights).startswith(ZOO_PREFIX):
+            return load_config(zoo_model(str(weights)).config)
+        return None if not weights else config_of(load_checkpoint(find_checkpoint(weights)).info)
+    except (OSError, ValueError):
+        return None
+
+
 def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
     """Set the number of classes; a config that states another number is an error.
 
