@@ -120,6 +120,24 @@ def test_nothing_is_named(folder: Path, word: str) -> None:
         find_sources(["a.PNG", word])
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"PK\3\4", "archive"),
+        (b"\x1f\x8b\x08", "archive"),
+        (b"7z\xbc\xaf", "archive"),
+        (b"Rar!", "archive"),
+        (b"a.png".ljust(257, b"\0") + b"ustar", "archive"),
+        (b"%PDF-1.7", "PDF file"),
+        (b"\x93NUMPY", "array of NumPy"),
+    ],
+)
+def test_other_kind_of_file_is_named(folder: Path, start: bytes, kind: str) -> None:
+    (folder / "photos").write_bytes(start + bytes(400))
+    with pytest.raises(FileNotFoundError, match=f"photos: no image found; it is an? {kind}"):
+        find_sources([str(folder / "photos")])
+
+
 def test_find_images_takes_addresses_and_each_file_once(folder: Path) -> None:
     assert find_images(["a.PNG", str(folder / "a.PNG"), "./a.PNG"]) == [Path("a.PNG")]
     assert find_images([str(folder / "**/*.jpg"), "a.PNG"]) == [

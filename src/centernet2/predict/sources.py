@@ -27,6 +27,16 @@ STDIN = "-"
 LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or address in each line
 ANIMATED_SUFFIXES = (".gif", ".apng")  # of images that may be films, too
 HTTP = ("http", "https")
+ARCHIVE = "it is an archive; unpack it, and name the folder"
+OTHER_KINDS = {  # by the first bytes of a file, and their place
+    (0, b"PK\3\4"): ARCHIVE,
+    (0, b"\x1f\x8b"): ARCHIVE,
+    (0, b"7z\xbc\xaf"): ARCHIVE,
+    (0, b"Rar!"): ARCHIVE,
+    (257, b"ustar"): ARCHIVE,
+    (0, b"%PDF"): "it is a PDF file; convert its pages to images",
+    (0, b"\x93NUMPY"): "it is an array of NumPy; load it, and give the array to a predictor",
+}
 SIGNATURE_BYTES = 16  # by which Pillow knows a format
 logger = logging.getLogger(__name__)
 Word: TypeAlias = str | os.PathLike[str] | int
@@ -113,6 +123,8 @@ class _Finder:
             self._add_address(word)
             return
         if path.is_file():
+            if reason := _other_kind(path):
+                raise FileNotFoundError(f"{printable(path)}: no image found; {reason}")
             self._add(path, self._kind_of(path))
             return
         candidates = (
@@ -167,6 +179,19 @@ class _Finder:
         else:
             is_film = _is_film_name(name) or _is_other_content(path)
         return SourceKind.FILM if is_film else SourceKind.IMAGE
+
+
+def _other_kind(path: Path) -> str:
+    """Say what a file is if it is neither image nor film; "": it may be one."""
+    if is_image_file(path) or _is_film_name(str(path)):
+        return ""  # reading it reports the error
+    try:
+        with path.open("rb") as file:
+            start = file.read(300)
+    except OSError:  # reading it reports the error
+        return ""
+    kinds = (kind for (place, mark), kind in OTHER_KINDS.items() if start[place:].startswith(mark))
+    return next(kinds, "")
 
 
 def _kind_of_address(url: str) -> SourceKind:
