@@ -10,6 +10,8 @@ from centernet2.kernels.nms_exported import nms_of_batch
 from centernet2.kernels.opaque_operators import opaque_operator
 from centernet2.ops.heatmap import Shape
 
+FARTHEST = 1e5  # pixels; farther corners of RoIs only add samples outside every image
+
 
 def conv2d(
     x: Tensor,
@@ -130,8 +132,11 @@ def pyramid_roi_align(
 ) -> Tensor:
     """Pool features [R, C, size, size] of RoIs [R, 5], each from its `level` [R].
 
-    See `ops.roi_align.roi_align`.
+    See `ops.roi_align.roi_align`. Training that diverges gives boxes of any size, and NaN.
     """
+    if current_situation() != "exported":  # what is exported has not diverged
+        rois = rois.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
+        level = level.clamp(0, len(features) - 1)
     return kernel_for("roi_align", features[0]).run(
         features,
         rois,
