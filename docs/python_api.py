@@ -68,7 +68,7 @@ def describe_class(name: str, node: ast.ClassDef, lines: Sequence[str]) -> Itera
     yield code("\n".join([*made] or [f"class {name}({bases})".replace("()", ""), *shown]))
     yield from describe_docstring(node)
     for method in filter(is_shown, methods):
-        yield f"### {name}.{method.name}"
+        yield f"### `{name}.{method.name}`"  # as code: __call__ would be bold
         yield from describe_function(f"{name}.{method.name}", method)
 
 

@@ -83,5 +83,5 @@ def test_class_with_a_method() -> None:
         "**Raises**",
         "- `ValueError`: for an empty box.",
     ]
-    assert (heading, text) == ("### Drawn.area", "Return the area.")
+    assert (heading, text) == ("### `Drawn.area`", "Return the area.")
     assert code == "```python\nDrawn.area(*, times: int = 1) -> float\n```"
