@@ -143,7 +143,6 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
-    from centernet2.builders.detector.loading import as_config, stored_config
     from centernet2.builders.training.plan import choose_output_folder
     from centernet2.builders.training.train_command import given_command, previous_command
     from centernet2.builders.training.train_to_end import run_to_end
@@ -152,12 +151,9 @@ def train(
     data, sets, words = _split_data_sets(overrides, data, mode)
     values = _join(_given_values(words, mode, seed), sets, "the data sets")
     plans = config is None and data is not None and not mode.eval_only
-    file = _config_before_plan(data) if plans else as_config(config or DEFAULT_CONFIG_NAME)
+    file = _file_config(config, data, weights or values.get("MODEL.WEIGHTS"), mode)
     data = None if sets else data
-    named = None  # whose folder is the output folder
-    if mode.eval_only and config is None and output_dir is None:
-        named = stored_config(weights or values.get("MODEL.WEIGHTS"))
-    output = choose_output_folder((named or file).replace(values), output_dir)
+    output = choose_output_folder(file.replace(values), output_dir)
     previous = previous_command(output) if resume else None
     file = previous.file_config if previous is not None and config is None else file
     values = _with_kept_classes(values, mode, file, weights, previous, output)
@@ -207,12 +203,25 @@ def _completed(
     return _scaled(command, previous) if mode.auto_scale_lr else command, sets
 
 
-def _config_before_plan(data: PathArgument | None) -> Config:
-    """Return a config named after the data, whose output folder is runs/NAME."""
+def _file_config(
+    config: ConfigArgument | None,
+    data: PathArgument | None,
+    weights: WeightsArgument | None,
+    mode: TrainMode,
+) -> Config:
+    """Return the config that is given, or the one that a command without it begins with.
+
+    An evaluation takes that of the weights. A plan has a name so far, that of the data, and its
+    output folder is runs/NAME.
+    """
+    from centernet2.builders.detector.loading import as_config, stored_config
     from centernet2.config import Config
 
-    name = Path(data or "").resolve().stem
-    return Config(name=name).replace({"OUTPUT_DIR": "./runs/auto"})
+    if config is None and mode.eval_only and weights:
+        return stored_config(weights)
+    if config is None and data is not None and not mode.eval_only:
+        return Config(name=Path(data).resolve().stem).replace({"OUTPUT_DIR": "./runs/auto"})
+    return as_config(config or DEFAULT_CONFIG_NAME)
 
 
 def _evaluate(

@@ -240,14 +240,11 @@ def config_of(info: ModelInfo) -> Config:
 _parse = lru_cache(maxsize=1)(parse_config)  # a predictor asks twice
 
 
-def stored_config(weights: StrPath | None) -> Config | None:
-    """Return the config that weights name or hold; None: it cannot be read."""
-    try:
-        if str(weights).startswith(ZOO_PREFIX):
-            return load_config(zoo_model(str(weights)).config)
-        return None if not weights else config_of(load_checkpoint(find_checkpoint(weights)).info)
-    except (OSError, ValueError):
-        return None
+def stored_config(weights: StrPath) -> Config:
+    """Return the config that weights name or hold."""
+    if str(weights).startswith(ZOO_PREFIX):
+        return load_config(zoo_model(str(weights)).config)
+    return config_of(load_checkpoint(find_checkpoint(weights)).info)
 
 
 def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
