@@ -106,7 +106,7 @@ def test_skipped_steps_are_recorded(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_too_many_skipped_steps_raise(tmp_path: Path, period: int) -> None:
     """The guard counts across its periodic checks."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=3, period=period)
-    message = r"in the last 3 of 4 steps, up to iteration 4; .*nonfinite\.jsonl"
+    message = r"in the last 3 of 4 iterations; .*nonfinite\.jsonl"
     with pytest.raises(NonFiniteError, match=message):
         train(guard, bad={1, 2, 3}, stop=8)
     assert len(guard.path.read_text().splitlines()) == 3
@@ -123,9 +123,21 @@ def test_run_that_ends_with_skipped_steps_has_diverged(
 ) -> None:
     """If they are most of its steps: a run shorter than the limit, too."""
     guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=20, period=20)
-    message = f"in the last {len(bad)} of 4 steps, up to iteration 4;"
+    message = f"in the last {len(bad)} of 4 iterations;"
     with pytest.raises(NonFiniteError, match=message) if diverges else nullcontext():
         train(guard, bad=bad, stop=4)
+
+
+def test_resumed_run_may_skip_the_last_of_many_steps(tmp_path: Path) -> None:
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=20, period=20)
+    Run(ToyDetector()).train(stream(make=partial(spoil_step, {0})), 3, 4, [guard])
+    assert (guard.skipped, guard.in_a_row) == (1, 1)
+
+
+def test_scaler_may_skip_all_steps_of_a_short_run(tmp_path: Path) -> None:
+    guard = NonFiniteGuard(tmp_path / "nonfinite.jsonl", limit=20, period=20, with_scaler=True)
+    train(guard, bad={0, 1, 2, 3}, stop=4)
+    assert guard.in_a_row == 4
 
 
 def test_run_that_is_stopped_has_not_diverged(tmp_path: Path) -> None:

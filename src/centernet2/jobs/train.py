@@ -209,7 +209,7 @@ def _file_config(
     weights: WeightsArgument | None,
     mode: TrainMode,
 ) -> Config:
-    """Return the config that is given, or the one that a command without it begins with.
+    """Return the config that a command names, or begins with if it names none.
 
     An evaluation takes that of the weights. A plan has a name so far, that of the data, and its
     output folder is runs/NAME.

@@ -68,18 +68,19 @@ class BatchStatistics:
 class NonFiniteGuard:
     """Count and record skipped steps; raise after `limit` consecutive ones.
 
-    It also raises at the end of training if the last steps were skipped, and these are most of the
-    steps: a run shorter than `limit` diverges, too.
+    It also raises at the end of training if the last steps were skipped, and these are most of all
+    iterations: a run shorter than `limit` diverges, too. A loss scaler skips the first steps of a
+    sound run until its scale fits, so this does not apply `with_scaler`.
 
     The flags are read once per `period` steps, so that the host need not wait for the device in
     each step. A skipped step has changed nothing, so the delay does no harm.
     """
 
-    def __init__(self, path: Path, *, limit: int, period: int) -> None:
+    def __init__(self, path: Path, *, limit: int, period: int, with_scaler: bool = False) -> None:
         self.path = path
         self.limit = limit
         self.period = period
-        self.seen = 0
+        self.with_scaler = with_scaler
         self.skipped = 0
         self.in_a_row = 0
         self._pending: list[FinishedStep] = []
@@ -93,7 +94,6 @@ class NonFiniteGuard:
                 self._review(each, is_finite)
 
     def _review(self, step: FinishedStep, is_finite: bool) -> None:
-        self.seen += 1
         if is_finite:
             self.in_a_row = 0
             return
@@ -103,12 +103,12 @@ class NonFiniteGuard:
         logger.warning(
             "Iteration %d was skipped: its loss or gradient is not finite.", step.iteration
         )
-        is_at_end = step.iteration >= step.max_iteration
-        if self.in_a_row >= self.limit or (is_at_end and 2 * self.in_a_row > self.seen):
+        is_at_end = step.iteration >= step.max_iteration and not self.with_scaler
+        if self.in_a_row >= self.limit or (is_at_end and 2 * self.in_a_row > step.iteration):
             raise NonFiniteError(
                 f"the loss or the gradient was not finite in the last {self.in_a_row} of "
-                f"{self.seen} steps, up to iteration {step.iteration}; the images and losses of "
-                f"all skipped steps are listed in {self.path}. "
+                f"{step.iteration} iterations; the images and losses of all skipped steps are "
+                f"listed in {self.path}. "
                 "A lower learning rate, a longer warm-up or gradient clipping may help"
             )
 

@@ -79,7 +79,12 @@ def _train(run: TrainingRun) -> PeriodicEvaluation:
             bar,
             SlowSteps(),
             lambda _: threads.update(),
-            NonFiniteGuard(output / "nonfinite.jsonl", limit=NONFINITE_LIMIT, period=period),
+            NonFiniteGuard(
+                output / "nonfinite.jsonl",
+                limit=NONFINITE_LIMIT,
+                period=period,
+                with_scaler=run.precision == "fp16",
+            ),
             checkpoint,  # before the evaluation, which may fail
             lambda _: _save_if_done(run),
             evaluation,
