@@ -91,6 +91,11 @@ def test_images_of_another_shape_are_refused_without_the_folder(file: Path) -> N
         ExportedModel(file).run(np.zeros((1, 3, 9, 9), np.uint8))
 
 
+def test_output_that_was_taken_out_is_named(file: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.onnx has no output 'labels', so it was changed"):
+        ExportedModel(file).detect(np.zeros((1, 3, 4, 6), np.uint8))
+
+
 def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "weights.pth").write_text("x")

@@ -29,8 +29,9 @@ NEEDED_KEYS: Mapping[str, type] = {  # of the metadata, and the type of each val
 }
 IMAGE_DIMENSIONS = 4  # of a batch: number, channels, height, width
 BOX_SIDES = 4
-# outputs with a row for each detection; a file has those that its detector computes
-DETECTION_OUTPUTS = ("boxes", "scores", "labels", "object_scores", "class_scores", "masks")
+# outputs with a row for each detection; of the others, a file has those that its detector computes
+NEEDED_OUTPUTS = ("boxes", "scores", "labels")
+DETECTION_OUTPUTS = (*NEEDED_OUTPUTS, "object_scores", "class_scores", "masks")
 
 
 class ExportedModel:
@@ -73,7 +74,14 @@ class ExportedModel:
 
     def detect(self, images: NDArray[np.uint8]) -> list[Arrays]:
         """Return the detections of each image of a batch, best first, boxes in its pixels."""
-        return split_images(self.run(images), len(images))
+        outputs = self.run(images)
+        try:
+            return split_images(outputs, len(images))
+        except KeyError as error:
+            raise ValueError(
+                f"{self.path} has no output {error}, so it was changed after its export; export it "
+                "again"
+            ) from error
 
 
 def _read_metadata(text: str | None, path: Path) -> Mapping[str, Any]:
@@ -127,7 +135,8 @@ def split_images(outputs: Mapping[str, NDArray[Any]], count: int) -> list[Arrays
     if outputs["boxes"].shape[-1] > BOX_SIDES:
         boxes, scores = outputs["boxes"][..., :BOX_SIDES], outputs["boxes"][..., BOX_SIDES]
         outputs = {**outputs, "boxes": boxes, "scores": scores, "count": (scores > 0).sum(axis=1)}
-    columns = {name: outputs[name] for name in DETECTION_OUTPUTS if name in outputs}
+    names = [n for n in DETECTION_OUTPUTS if n in NEEDED_OUTPUTS or n in outputs]
+    columns = {name: outputs[name] for name in names}
     if "image_index" in outputs:
         rows = [outputs["image_index"] == i for i in range(count)]
         found = [{name: column[own] for name, column in columns.items()} for own in rows]
