@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from centernet2.builders.training.training_run import TrainingRun
     from centernet2.config import Config
     from centernet2.training.step import FinishedStep
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG_NAME = "CenterNet2_R50_1x"
 # Unless given otherwise. The heat map has no classes: if objects have labels in one of two data
@@ -189,6 +186,7 @@ def _completed(
         started: value of time.monotonic() at the start of the command.
     """
     from centernet2.builders.training.automatic_plan import plan_training
+    from centernet2.builders.training.plan import scale_command
 
     if mode.effort is not None and (previous is not None or not plans):
         raise ValueError(
@@ -200,7 +198,7 @@ def _completed(
         command = command.after(previous)
     elif plans:
         command, sets = plan_training(command, effort=mode.effort or "normal", started=started)
-    return _scaled(command, previous) if mode.auto_scale_lr else command, sets
+    return scale_command(command, previous) if mode.auto_scale_lr else command, sets
 
 
 def _file_config(
@@ -290,18 +288,6 @@ def _check_if_new(
     if isinstance(config, str | os.PathLike):
         inputs["--config-file"] = os.fspath(config)
     require_movable(output, inputs)
-
-
-def _scaled(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
-    """Scale learning rate and schedule to the batch size of a command."""
-    from centernet2.builders.training.plan import scale_to_batch
-
-    before = None if previous is None else previous.config
-    options = command.config
-    scaled, changes = scale_to_batch(options, command.file_config, before=before)
-    logger.info("--auto-scale-lr: %s", "; ".join(changes))
-    values = {key: scaled[key] for key in scaled.changed_from(options)}
-    return replace(command, overrides={**command.overrides, **values})
 
 
 def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from centernet2 import distributed
 from centernet2.builders.detector.loading import StrPath, set_num_classes
 from centernet2.builders.training.solver import build_multiplier
+from centernet2.builders.training.train_command import TrainCommand
 from centernet2.config import Config
 from centernet2.data import DetectionDataset
 from centernet2.models.detector import Detector
@@ -58,6 +60,20 @@ def fit_to_data(config: Config, dataset: DetectionDataset) -> Config:
     return count_in_iterations(
         set_num_classes(config, len(dataset.class_names), owner=dataset.name), len(dataset)
     )
+
+
+def scale_command(command: TrainCommand, previous: TrainCommand | None) -> TrainCommand:
+    """Scale the learning rate and schedule of a command to its batch size.
+
+    Args:
+        previous: of the run to resume.
+    """
+    before = None if previous is None else previous.config
+    options = command.config
+    scaled, changes = scale_to_batch(options, command.file_config, before=before)
+    logger.info("--auto-scale-lr: %s", "; ".join(changes))
+    values = {key: scaled[key] for key in scaled.changed_from(options)}
+    return replace(command, overrides={**command.overrides, **values})
 
 
 def scale_to_batch(
