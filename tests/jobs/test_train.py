@@ -269,6 +269,11 @@ def test_options_of_training_are_refused_beside_an_evaluation(mode: TrainMode, o
         centernet2.train(SMALL, mode=mode)
 
 
+def test_seed_is_refused_beside_an_evaluation() -> None:
+    with pytest.raises(ValueError, match="leave out --seed beside --eval-only"):
+        centernet2.train(SMALL, seed=1, mode=TrainMode(eval_only=True))
+
+
 def test_no_weights_are_hashed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are hashed only for an evaluation that may be resumed."""
 

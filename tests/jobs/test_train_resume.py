@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import centernet2
 from centernet2.builders.detector.loading import config_of
 from centernet2.builders.detector.network import build_detector
 from centernet2.builders.training.solver import build_optimizer
-from centernet2.checkpoint import load_checkpoint
+from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.evaluation.stream import ImageResult, ResultStream
 from centernet2.exit_codes import TrainedWithoutEvaluation, TrainingInterrupted
 from tests.helpers.training import SMALL, TINY, assert_same_weights, train, write_blocks
@@ -311,3 +312,18 @@ def test_half_written_checkpoint_is_not_resumed(data: Path, tmp_path: Path, cont
     (tmp_path / "model_0000002.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"no checkpoint in .* can be read; to start over"):
         train(data, tmp_path, resume=True)
+
+
+def test_longer_run_says_that_chosen_thresholds_end(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(data, tmp_path, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "-1")
+    final = tmp_path / "model_final.pth"
+    trained = load_checkpoint(final)
+    info = replace(trained.info, score_thresholds=(0.5,))
+    save_checkpoint(final, replace(trained, info=info))
+    train(data, tmp_path, "SOLVER.MAX_ITER", "1", resume=True)
+    assert "score thresholds" not in caplog.text  # no step was left, and they are kept
+    train(data, tmp_path, "SOLVER.MAX_ITER", "2", resume=True)
+    assert f"{final} holds score thresholds; they are of its weights" in caplog.text
+    assert not load_checkpoint(final).info.score_thresholds

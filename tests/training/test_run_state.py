@@ -142,11 +142,12 @@ def test_evaluation_of_the_same_weights_keeps_their_thresholds(tmp_path: Path) -
     assert load_checkpoint(path).info == state.info
 
 
-def test_missing_part_is_named() -> None:
-    run, _ = new_run("fp32")
-    state = training_state(1, {"optimizer": run.optimizer}, [])
-    with pytest.raises(ValueError, match="no state of scaler, scheduler"):
-        restore_training_state(state, run.parts, [])
+@pytest.mark.parametrize("missing", ["best", "optimizer", "scaler", "scheduler"])
+def test_missing_part_is_named(tmp_path: Path, missing: str) -> None:
+    state = state_of(torch.nn.Linear(1, 1), tmp_path)
+    parts = {name: part for name, part in state.parts.items() if name != missing}
+    with pytest.raises(ValueError, match=f"no state of {missing}: it cannot be resumed"):
+        state.restore(training_state(1, parts, []))
 
 
 def test_other_number_of_processes_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -85,8 +85,8 @@ class TrainMode:
         """Whether an interrupted command can be continued with --resume."""
         return not (self.dry_run or self.eval_only)
 
-    def require_one(self) -> None:
-        """Raise ValueError for variants that exclude each other."""
+    def require_one(self, *, seed: int | None) -> None:
+        """Raise ValueError for variants that exclude each other, or a seed."""
         if self.dry_run and self.eval_only:
             raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
         training = {
@@ -94,6 +94,7 @@ class TrainMode:
             "--minutes": self.minutes is not None,
             "--effort": self.effort is not None,
             "--auto-scale-lr": self.auto_scale_lr,
+            "--seed": seed is not None,
         }
         given = [option for option, is_given in training.items() if is_given]
         if self.eval_only and given:
@@ -295,7 +296,7 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
-    mode.require_one()
+    mode.require_one(seed=seed)
     given: dict[str, tuple[str, Any]] = {
         "--val-fraction": ("DATASETS.VAL_FRACTION", mode.val_fraction),
         "--class-map": (CLASS_MAP_KEY, class_map_of(mode.class_map)),

@@ -90,10 +90,6 @@ class RunState:
             state: of the checkpoint.
             same_seed: whether the random numbers of the checkpoint continue.
         """
-        optimizer = carry_state(state["parts"]["optimizer"], self.optimizer)
-        if self.is_sharded:
-            optimizer = shard_optimizer_state(optimizer, self.optimizer)
-        state = {**state, "parts": {**state["parts"], "optimizer": optimizer}}
         parts = self.parts
         if self.average is not None and "average" not in state["parts"]:
             logger.info("the averaged weights start from those of the checkpoint")
@@ -101,8 +97,16 @@ class RunState:
         if self.budget is not None and "budget" not in state["parts"]:
             logger.info("the time of the run is counted from now on")
             del parts["budget"]
-        generators = [self.generator] if same_seed else None
-        restore_training_state(state, parts, generators)
+        if missing := sorted(set(parts) - set(state["parts"])):
+            raise ValueError(
+                f"the checkpoint holds no state of {', '.join(missing)}: "
+                "it cannot be resumed, only loaded (--weights)"
+            )
+        optimizer = carry_state(state["parts"]["optimizer"], self.optimizer)
+        if self.is_sharded:
+            optimizer = shard_optimizer_state(optimizer, self.optimizer)
+        state = {**state, "parts": {**state["parts"], "optimizer": optimizer}}
+        restore_training_state(state, parts, [self.generator] if same_seed else None)
 
     @contextmanager
     def whole_model(self) -> Iterator[None]:
@@ -197,12 +201,6 @@ def restore_training_state(
 
     Without `generators`, random numbers start anew.
     """
-    missing = sorted(set(parts) - set(state["parts"]))
-    if missing:
-        raise ValueError(
-            f"the checkpoint holds no state of {', '.join(missing)}: "
-            "it cannot be resumed, only loaded (--weights)"
-        )
     for name, part in parts.items():
         if saved := state["parts"][name]:  # a scaler of scale 1 has no state
             part.load_state_dict(saved)

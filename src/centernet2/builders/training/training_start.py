@@ -17,7 +17,7 @@ from centernet2.builders.detector.initial_weights import (
 )
 from centernet2.builders.detector.loading import StrPath, config_of
 from centernet2.builders.training.train_command import COMMAND_FILE
-from centernet2.checkpoint import Checkpoint, WeightsFile
+from centernet2.checkpoint import Checkpoint, WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint
 from centernet2.checkpoint.filling import load_state, load_weights
 from centernet2.config import REFUSED, Config, ConfigError
@@ -232,3 +232,19 @@ def _load_resumed(model: Detector, config: Config, start: Resume, changes: Seque
     if start.checkpoint.iteration >= last:
         key = "SOLVER.MAX_ITER" if run.train_iter < 0 else "SOLVER.TRAIN_ITER"
         logger.warning("all %d iterations are done; a larger %s continues training", last, key)
+    else:
+        _warn_of_thresholds(start.path.with_name(FINAL_FILE))
+
+
+def _warn_of_thresholds(final: Path) -> None:
+    """Say that thresholds end with the weights that they were chosen for."""
+    try:
+        info = load_checkpoint(final).info
+    except WeightsError:  # missing or damaged, and the run writes it anew
+        return
+    if info.score_thresholds or info.calibration:
+        logger.warning(
+            "%s holds score thresholds; they are of its weights, which this run replaces: choose "
+            "new ones with `centernet2 threshold` at the end",
+            final,
+        )
