@@ -55,7 +55,7 @@ def test_image_without_detections_has_no_objects() -> None:
 
 
 def objects(
-    weights: list[float], features: list[list[float]], *, what: bool = True
+    weights: list[float], features: list[list[float]], *, what: bool = True, name: str = "cat"
 ) -> UncertainObjects:
     own = np.array(weights, dtype=np.float64)
     nothing = np.zeros_like(own)
@@ -63,7 +63,7 @@ def objects(
         own if what else nothing,
         nothing if what else own,
         np.array(features, np.float32).reshape(-1, 2),
-        ["cat"] * len(weights),
+        [name] * len(weights),
     )
 
 
@@ -82,6 +82,24 @@ def test_chosen_images_cover_different_objects() -> None:
     assert {each.image for each in rest} == {0, 1, 3} - {first.image}
     assert first.gain > second.gain > rest[0].gain == pytest.approx(0, abs=1e-6)
     assert rest[-1].reason in ("nothing is seen", "3 of unclear class, such as cat")
+
+
+def test_rare_class_counts_as_much_as_a_frequent_one() -> None:
+    """Cats are more, and more uncertain, and each of them is like no other one."""
+    angles = np.linspace(0, 1, 20)
+    cats = [objects([0.9], [[np.cos(a), np.sin(a)]]) for a in angles]
+    dogs = [objects([0.3], [[-1.0, -1.0]], name="dog")]
+    first = next(choose_images([*cats, *dogs], 1))
+    assert first.image == len(cats) and first.gain >= 0.5
+
+
+def test_reason_names_the_class_that_counts() -> None:
+    mixed = UncertainObjects(
+        np.array([0.9, 0.9, 0.9]), np.zeros(3), np.eye(3, 2, dtype=np.float32),
+        ["cat", "cat", "dog"],
+    )  # fmt: skip
+    chosen = next(choose_images([mixed, objects([0.9] * 4, [[1.0, 0.0]] * 4)], 1))
+    assert chosen.reason == "3 of unclear class, such as dog"
 
 
 def test_choice_has_the_wanted_length() -> None:

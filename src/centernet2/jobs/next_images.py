@@ -144,7 +144,7 @@ def _write_lists(
     paths = [str(each.path) for each in predictions]
     write_atomic(target / LIST, "\n".join([f"# {mark_of('next')}", *paths, ""]))
     rows = [
-        {"file": path, "gain": round(each.gain, 4), "reason": each.reason}
+        {"file": path, "gain": round(each.gain, 6), "reason": each.reason}
         for path, each in zip(paths, chosen, strict=True)
     ]
     write_json(target / REASONS, json_mark("next") | {"images": rows}, indent=1)

@@ -5,6 +5,9 @@ class, or where its score is near the threshold. The chosen images are to cover 
 objects of all images: an object is covered as far as one of a chosen image has similar RoI
 features. So an image counts for many objects, and a second one of the same kind adds little. The
 greedy choice is within 1 - 1/e of the best one (facility location, a submodular function).
+
+The objects of each class count the same together, as the AP of each class does: otherwise those of
+the most frequent one would choose alone.
 """
 
 from collections import Counter
@@ -20,7 +23,7 @@ from centernet2.score_thresholds import Resolved
 from centernet2.structures import FloatArray
 
 SAME_OBJECT_IOU = 0.5
-OBJECTS_PER_IMAGE = 20  # the most uncertain ones
+OBJECTS_PER_IMAGE = 50  # the most uncertain ones
 COVERED_OBJECTS = 4000  # the most uncertain ones of all images, which the choice is to cover
 MOST_PAIRS = 50_000_000  # of images and covered objects
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95  # near which a score is uncertain
@@ -46,7 +49,7 @@ class ChosenImage(NamedTuple):
     """An image to label, and why."""
 
     image: int  # in the list of images
-    gain: float  # uncertainty that it covers, beyond the images before it
+    gain: float  # share of all uncertainty that it covers, beyond the images before it
     reason: str
 
 
@@ -76,7 +79,8 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
         images: the uncertain objects of each image.
         count: number of images.
     """
-    weights = np.concatenate([each.weights for each in images])
+    shares = _uncertainty_shares(images)
+    weights = np.concatenate(shares)
     limit = min(COVERED_OBJECTS, MOST_PAIRS // len(images))
     covered_rows = np.argsort(-weights, kind="stable")[:limit]
     weights = weights[covered_rows]  # [T]
@@ -87,9 +91,19 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
         gains = np.where(left, np.maximum(similarity - covered, 0) @ weights, -1.0)
         best = int(gains.argmax())
         is_new = gains[best] > NEW * (similarity[best] @ weights) and not left.all()
-        yield ChosenImage(best, float(gains[best]), _reason(images[best], is_new=is_new))
+        reason = _reason(images[best], shares[best], is_new=is_new)
+        yield ChosenImage(best, float(gains[best]), reason)
         covered = np.maximum(covered, similarity[best])
         left[best] = False
+
+
+def _uncertainty_shares(images: Sequence[UncertainObjects]) -> list[FloatArray]:
+    """Return the share of each object in all uncertainty: [K] for each image, with sum 1."""
+    weights = np.concatenate([each.weights for each in images])
+    classes, labels = np.unique([n for each in images for n in each.names], return_inverse=True)
+    totals = np.bincount(labels, weights, minlength=len(classes))
+    shares = weights / np.maximum(totals[labels] * len(classes), np.finfo(np.float64).tiny)
+    return np.split(shares, np.cumsum([len(each.names) for each in images])[:-1])
 
 
 def _similarities(images: Sequence[UncertainObjects], rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -110,13 +124,20 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
-def _reason(objects: UncertainObjects, *, is_new: bool) -> str:
-    """Say in some words why an image was chosen."""
+def _reason(objects: UncertainObjects, shares: FloatArray, *, is_new: bool) -> str:
+    """Say in some words why an image was chosen.
+
+    Args:
+        shares: [K], of the objects in all uncertainty.
+    """
     if not len(objects.names):
         return "nothing is seen"
     kinds = {"of unclear class": objects.what, "near the threshold": objects.whether}
     kind, values = max(kinds.items(), key=lambda item: float(item[1].sum()))
     rows = np.flatnonzero(values >= min(UNCERTAIN, values.max()))
-    name, _ = Counter(objects.names[row] for row in rows).most_common(1)[0]
+    by_class: Counter[str] = Counter()
+    for row in rows:
+        by_class[objects.names[row]] += shares[row]
+    name, _ = by_class.most_common(1)[0]
     novelty = ", unlike those before" if is_new else ""
     return f"{len(rows)} {kind}, such as {name}{novelty}"
