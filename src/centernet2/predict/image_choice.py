@@ -98,7 +98,7 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
 
 
 def _uncertainty_shares(images: Sequence[UncertainObjects]) -> list[FloatArray]:
-    """Return the share of each object in all uncertainty: [K] for each image, with sum 1."""
+    """Return each object's share of all uncertainty: [K] of each image."""
     weights = np.concatenate([each.weights for each in images])
     classes, labels = np.unique([n for each in images for n in each.names], return_inverse=True)
     totals = np.bincount(labels, weights, minlength=len(classes))
