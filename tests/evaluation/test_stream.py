@@ -1,7 +1,10 @@
 """The stream of detections: what identifies it, and when that is computed."""
 
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
@@ -9,7 +12,7 @@ import centernet2
 from centernet2.builders.data.evaluation_data import find_validation_data
 from centernet2.builders.evaluation import evaluator
 from centernet2.evaluation import stream
-from centernet2.evaluation.stream import ResultStream
+from centernet2.evaluation.stream import ImageResult, ResultStream
 from tests.helpers.evaluation import SMALL_INPUT, write_noise_data
 
 
@@ -17,6 +20,20 @@ def test_stream_without_fingerprint_is_never_resumed(tmp_path: Path) -> None:
     ResultStream(tmp_path).close(complete=False)
     with pytest.raises(ValueError, match="written with other weights"):
         ResultStream(tmp_path, fingerprint=lambda: "a", resume=True)
+
+
+def test_earlier_results_are_read_line_by_line(tmp_path: Path) -> None:
+    """Those of a million images do not fit into memory."""
+    options: dict[str, Any] = {"fingerprint": lambda: "a", "resume": True}
+    written = ResultStream(tmp_path, **options)
+    for image in range(100):
+        written.write(image, ImageResult(np.full((300, 7), image / 7), None, None))
+    written.close(complete=False)
+    tracemalloc.start()
+    resumed = ResultStream(tmp_path, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(resumed.done) == 100 and peak < written.path.stat().st_size / 4
 
 
 def test_failed_evaluation_waits_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

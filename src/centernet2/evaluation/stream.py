@@ -4,6 +4,7 @@ Memory stays flat until they are gathered, and an interruption loses nothing.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import TextIOWrapper
@@ -141,8 +142,9 @@ def _read_lines(path: Path, fingerprint: str | None) -> Iterator[tuple[int, Imag
 def _open_for_appending(path: Path, fingerprint: str) -> TextIOWrapper:
     """Open a file behind its last complete line."""
     if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")
-        path.write_bytes(whole[0] + whole[1])
+        with path.open("rb") as lines:
+            complete = sum(len(line) for line in lines if line.endswith(b"\n"))
+        os.truncate(path, complete)
     file = path.open("a", encoding="utf-8")
     if not file.tell():
         file.write(json.dumps({"fingerprint": fingerprint}) + "\n")
