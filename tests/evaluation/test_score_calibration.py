@@ -1,5 +1,7 @@
 """Calibrations are fitted to detections, and their error is measured on others."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -41,6 +43,15 @@ def test_class_without_detections_has_the_fit_of_all() -> None:
     whole = fit_calibration(observed._replace(labels=np.zeros_like(observed.labels)), 2)
     assert (fitted.temperatures[2], fitted.offsets[2]) == (whole.temperatures[1], whole.offsets[1])
     assert fitted.object_temperature == whole.object_temperature
+
+
+def test_memory_does_not_grow_with_the_number_of_classes() -> None:
+    observed = observations(20_000)
+    tracemalloc.start()
+    fit_calibration(observed, 500)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 500 * 20_000 / 2  # bytes: half of a mask of the detections for each class
 
 
 def test_errors_after_are_measured_on_the_other_half() -> None:

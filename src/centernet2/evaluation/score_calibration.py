@@ -68,7 +68,7 @@ def observe(
 def fit_calibration(observed: Observations, num_classes: int) -> ScoreCalibration:
     """Fit the calibration of each class, and that of the first stage."""
     whole = _fit(observed.scores, observed.right, (1.0, 0.0))
-    rows = [observed.labels == label for label in range(num_classes)]
+    rows = (observed.labels == label for label in range(num_classes))  # [D], one at a time
     lines = [_fit(observed.scores[own], observed.right[own], whole) for own in rows]
     slope, offset = _fit(observed.object_scores, observed.on_object, (1.0, 0.0))
     temperatures, offsets = tuple(1 / own[0] for own in lines), tuple(own[1] for own in lines)
