@@ -130,6 +130,21 @@ def test_host_waits_once_for_the_rows_that_remain() -> None:
         assert proposals.scores.cpu().tolist() == pytest.approx([0.9])
 
 
+def test_host_waits_in_inference_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all proposals; for each image's scores above the threshold, and kept boxes.
+
+    docs/performance.md lists NMS besides, by a kernel that this device has not.
+    """
+    give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
+    model, (images, _) = build("two-stage").eval(), scene()
+    with torch.no_grad(), PretendDevice() as pretend:
+        model.to(DEVICE)
+        there = [image.to(DEVICE, non_blocking=True) for image in images]
+        pretend.waits.clear()
+        model.detect(there)
+        assert pretend.waits == {"to the host": 1, "aten::nonzero": 2 * len(images)}
+
+
 def test_pretend_device_refuses_host_tensors() -> None:
     with PretendDevice() as pretend:
         x = torch.ones(3, device=DEVICE)

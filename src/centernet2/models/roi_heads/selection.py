@@ -83,7 +83,8 @@ class DetectionSelector:
         index = self._top(scores) if self.static_shapes else self._above_threshold(scores)
         ranked = _rank(boxes[None], scores, index, size)
         ranked, valid = self._select(ranked, probabilities.shape[1])
-        boxes, score, labels, sources = (column[valid] for column in ranked)
+        rows = valid[0].nonzero().squeeze(1)  # waits for the device once, not for each column
+        boxes, score, labels, sources = (column[0, rows] for column in ranked)
         return Selected({"boxes": boxes, "scores": score, "labels": labels}, sources)
 
     def batch(
