@@ -61,9 +61,9 @@ def detector() -> Detector:
 
 
 def test_detector_checks_its_images(detector: Detector) -> None:
-    assert detector([]) == [] and detector.detect([]) == []
+    assert detector([]) == detector.detect([]) == detector.propose([]) == []
     assert detector.num_classes == 2
-    for call in (detector, detector.detect, detector.run):
+    for call in (detector, detector.detect, detector.propose, detector.run):
         with pytest.raises(ValueError, match=r"write model\(\[image\]\)"):
             call(IMAGE)
 

@@ -113,6 +113,8 @@ class Detector(nn.Module):
             raise ValueError("a model in training mode proposes nothing; call model.eval() first")
         if self.proposal_generator.head.predicts_classes:
             raise ValueError("a one-stage detector detects classes; only a two-stage one proposes")
+        if not (images := list_images(images)):
+            return []
         trace = self.run(images, second_stage=False)
         proposals = trace.proposals
         if limit is not None and trace.head is not None:
