@@ -3,9 +3,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from centernet2.data import DetectionDataset
 from centernet2.data.check import Examination, ExaminedSplit, Finding, ProblemExample
 from centernet2.images.resize import FitShortestEdge
-from centernet2.report.dataset_page import FirstStageSizes, findings_table, write_dataset_page
+from centernet2.report.dataset_page import (
+    CROPS_PER_CLASS,
+    FirstStageSizes,
+    findings_table,
+    write_dataset_page,
+)
 from tests.helpers.data import INCOMPLETE, Content, findings_of, make_content, read_content
 
 SIZES = FirstStageSizes(
@@ -36,6 +42,23 @@ def test_levels_at_the_test_size(tmp_path: Path) -> None:
     assert "50 %" in page.partition("p3")[2].partition("p4")[0]
     assert "75 %" in page.partition("p4")[2]
     assert "test size of small; their ranges overlap, so that an object may be on two" in page
+
+
+def test_only_drawn_objects_are_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be millions of others."""
+    content = make_content()
+    first = content["annotations"][0]
+    content["annotations"] = [
+        {**first, "id": i, "bbox": [i % 40, i % 30, 8, 8], "category_id": 3 + 4 * (i % 2)}
+        for i in range(1, 300)
+    ]
+    looked: list[int] = []
+    find = DetectionDataset.image_path
+    monkeypatch.setattr(
+        DetectionDataset, "image_path", lambda own, i: looked.append(i) or find(own, i)
+    )
+    write_dataset_page(examine_without_images(content), tmp_path, title="toy", first_stage=SIZES)
+    assert len(looked) == 2 * CROPS_PER_CLASS
 
 
 def test_table_shows_brackets() -> None:

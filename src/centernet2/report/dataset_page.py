@@ -39,7 +39,7 @@ from centernet2.report.page import (
     table,
     tile,
 )
-from centernet2.structures import FloatArray, Pixels
+from centernet2.structures import FloatArray, IntArray, Pixels
 from centernet2.visualize import draw, picture_grid
 
 CLASS_ROWS = 100  # of the table of classes
@@ -237,31 +237,38 @@ def _levels(datasets: Iterable[DetectionDataset], first_stage: FirstStageSizes) 
 
 def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     tiles = []
-    crops: dict[str, list[tuple[Path, FloatArray]]] = {}
+    rows: dict[str, list[tuple[ExaminedSplit, IntArray]]] = {}  # [O] of the objects of a class
     for split in splits.values():
-        dataset, boxes = split.dataset, split.records.boxes
-        inner = clip_xywh(dataset.xywh, split.records.images.sizes[boxes.image])
-        for row in np.flatnonzero(inner[:, 2:].min(axis=1, initial=np.inf) >= 2).tolist():
-            name = dataset.class_names[dataset.labels[row]]
-            path = dataset.image_path(int(boxes.image[row]))
-            crops.setdefault(name, []).append((path, inner[row]))
-    ranked = sorted(crops.items(), key=lambda item: -len(item[1]))[:MOSAIC_CLASSES]
-    for name, places in ranked:
-        chosen = places[:: max(1, len(places) // CROPS_PER_CLASS)][:CROPS_PER_CLASS]
-        pictures = [crop for path, box in chosen if (crop := _crop(path, box)) is not None]
+        large = np.flatnonzero(_clipped(split)[:, 2:].min(axis=1, initial=np.inf) >= 2)
+        labels = split.dataset.labels[large]
+        for label in np.unique(labels).tolist():
+            own = split, large[labels == label]
+            rows.setdefault(split.dataset.class_names[label], []).append(own)
+    counts = Counter({name: sum(len(own) for _, own in parts) for name, parts in rows.items()})
+    for name, count in counts.most_common(MOSAIC_CLASSES):
+        step = max(1, count // CROPS_PER_CLASS)
+        places = [(split, row) for split, own in rows[name] for row in own[::step].tolist()]
+        crops = (_crop(*place) for place in places[:CROPS_PER_CLASS])
+        pictures = [crop for crop in crops if crop is not None]
         if pictures:
             grid = picture_grid(pictures, [""] * len(pictures), columns=4, cell=CROP_EDGE)
             source = jpeg_uri(grid, longest=PICTURE_EDGE)
             shown = f'<img alt="{escape(name)}" style="width:100%" src="{source}">'
-            tiles.append(tile(name, number(len(places)), shown))
+            tiles.append(tile(name, number(count), shown))
     return f'<div class="grid">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _crop(path: Path, box: FloatArray) -> Pixels | None:
-    image = _readable(path)
+def _clipped(split: ExaminedSplit, rows: slice = slice(None)) -> FloatArray:
+    """Return the boxes of a split [B, 4] as xywh, clipped to their images."""
+    sizes = split.records.images.sizes[split.records.boxes.image[rows]]
+    return clip_xywh(split.dataset.xywh[rows], sizes)
+
+
+def _crop(split: ExaminedSplit, row: int) -> Pixels | None:
+    image = _readable(split.dataset.image_path(int(split.records.boxes.image[row])))
     if image is None:
         return None
-    x, y, width, height = box.round().astype(int).tolist()
+    x, y, width, height = _clipped(split, slice(row, row + 1))[0].round().astype(int).tolist()
     part = image[max(0, y) : y + max(1, height), max(0, x) : x + max(1, width)]
     return part if part.size else None
 
