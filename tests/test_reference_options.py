@@ -30,13 +30,8 @@ def test_option(title: str, tmp_path: Path) -> None:
         # one of twenty detections may differ
         assert agreement(top, {key: np.array(x) for key, x in expected.items()}) >= 0.95
 
-    count = (
-        model.proposal_generator.head.num_classes
-        if model.roi_heads is None
-        else model.roi_heads.num_classes
-    )
     targets = [
-        {"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) % count}
+        {"boxes": torch.from_numpy(b), "labels": torch.from_numpy(c) % model.num_classes}
         for _, b, c in PICTURES
     ]
     training = train(model, images, targets)

@@ -44,15 +44,10 @@ class Scenes(NamedTuple):
 
     def targets(self, model: Detector) -> list[Target]:
         """Return ground truth with the model's labels; masks are inscribed ellipses."""
-        count = (
-            model.proposal_generator.head.num_classes
-            if model.roi_heads is None
-            else model.roi_heads.num_classes
-        )
         return [
             {
                 "boxes": boxes,
-                "labels": labels % count,
+                "labels": labels % model.num_classes,
                 "masks": ellipses(boxes, image.shape[1], image.shape[2]),
             }
             for image, boxes, labels in zip(self.images, self.boxes, self.classes, strict=True)

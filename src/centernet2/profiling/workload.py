@@ -25,15 +25,13 @@ def make_images(count: int, size: tuple[int, int]) -> list[Tensor]:  # uint8 [3,
 def make_targets(model: Detector, images: Sequence[Tensor]) -> list[Target]:
     """Make boxes for each image, with filled masks if the model predicts masks."""
     random = torch.Generator().manual_seed(0)
-    heads, shape = model.roi_heads, (TARGETS_PER_IMAGE, 2)
-    num_classes = model.proposal_generator.head.num_classes if heads is None else heads.num_classes
     targets: list[Target] = []
     for image in images:
         size = torch.tensor([image.shape[2], image.shape[1]])
-        low = torch.rand(shape, generator=random) * 0.7  # of the image's size
-        high = (low + 0.02 + torch.rand(shape, generator=random) * 0.2).clamp(max=1)
+        low = torch.rand(TARGETS_PER_IMAGE, 2, generator=random) * 0.7  # of the image's size
+        high = (low + 0.02 + torch.rand(low.shape, generator=random) * 0.2).clamp(max=1)
         boxes = torch.cat([low * size, high * size], dim=1)
-        labels = torch.randint(0, num_classes, (TARGETS_PER_IMAGE,), generator=random)
+        labels = torch.randint(0, model.num_classes, (TARGETS_PER_IMAGE,), generator=random)
         targets.append({"boxes": boxes, "labels": labels})
         if model.predicts_masks:
             targets[-1]["masks"] = _filled(boxes, image.shape[1], image.shape[2])
