@@ -179,7 +179,7 @@ def test_metrics_without_some_images_exit_with_1(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as stop:
         printing.print_metrics({"bbox/AP": 1.0, "images_skipped": 2})
     assert stop.value.code == ExitCode.INCOMPLETE
-    assert "2 images could not be used" in capsys.readouterr().out
+    assert "whose objects are left out: 2" in capsys.readouterr().out
 
 
 def interrupted() -> BaseException:

@@ -21,6 +21,15 @@ def test_table_lists_weakest_classes_first() -> None:
     assert np.all([text.index(f"class-{i} ") < text.index(f"class-{i + 1} ") for i in range(29)])
 
 
+def test_table_of_pascal_voc_has_the_classes() -> None:
+    metrics = {"bbox/AP": 40.0, "bbox/AR100": 50.0, "bbox/AP/cat": 40.0}
+    metrics |= {"voc/AP50": 60.0, "voc/AP50_2007": 61.0, "voc/AP50/cat": 62.0}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(metrics_table(metrics))
+    own = console.export_text().partition("Pascal VOC")[2]
+    assert "61.00" in own and "62.00" in own.partition("AP50 by class")[2]
+
+
 def test_calibration_error_of_no_detections_is_a_dash() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     errors = {"score": CalibrationError(10, 2.5), "class": CalibrationError(math.nan, math.nan)}

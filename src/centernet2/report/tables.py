@@ -23,10 +23,10 @@ METRIC_KINDS = {"bbox": "boxes", "segm": "masks", "voc": "Pascal VOC"}
 
 
 def metrics_table(metrics: Mapping[str, float]) -> Group:
-    """Tables of AP, AR and the classes, the weakest first, of boxes and of masks."""
+    """Tables of AP, AR and the classes, of boxes, of masks and of Pascal VOC."""
     kinds = [kind for kind in METRIC_KINDS if any(name.startswith(f"{kind}/") for name in metrics)]
     skipped = int(metrics.get(IMAGES_SKIPPED, 0))
-    words = f"{skipped} images could not be used: their objects are left out ({SKIPPED_FILE})"
+    words = f"skipped images, whose objects are left out: {skipped} ({SKIPPED_FILE})"
     return Group(
         *(table for kind in kinds for table in _tables_of(kind, metrics, titled=len(kinds) > 1)),
         *([words] if skipped else []),
@@ -37,14 +37,16 @@ def _tables_of(kind: str, metrics: Mapping[str, float], *, titled: bool) -> list
     of_kind = _with_prefix(metrics, f"{kind}/")
     summary = {name: value for name, value in of_kind.items() if "/" not in name}
     summaries = [
-        _summary({name: value for name, value in summary.items() if name.startswith(start)})
+        _summary(own)
         for start in ("AP", "AR")
+        if (own := {name: value for name, value in summary.items() if name.startswith(start)})
     ]
     if titled:
         summaries[0].title = METRIC_KINDS[kind]
-    classes = _with_prefix(of_kind, "AP/")
+    metric = next(iter(summary))  # AP, or AP50 of Pascal VOC
+    classes = _with_prefix(of_kind, f"{metric}/")
     ranked = sorted((value, name) for name, value in classes.items() if math.isfinite(value))
-    weakest = _class_table(ranked[:TABLE_CLASSES])
+    weakest = _class_table(metric, ranked[:TABLE_CLASSES])
     if hidden := len(classes) - len(ranked[:TABLE_CLASSES]):
         weakest.caption = (
             f"and {hidden} more in metrics.json: better ones, and those without ground truth"
@@ -62,11 +64,11 @@ def _summary(metrics: Mapping[str, float]) -> Table:
     return table
 
 
-def _class_table(ranked: Sequence[tuple[float, str]]) -> Table:
-    table = Table(title="AP by class, weakest first", box=SIMPLE_HEAD)
+def _class_table(metric: str, ranked: Sequence[tuple[float, str]]) -> Table:
+    table = Table(title=f"{metric} by class, weakest first", box=SIMPLE_HEAD)
     for _ in range(min(CLASSES_PER_ROW, len(ranked))):
         table.add_column("class")
-        table.add_column("AP", justify="right")
+        table.add_column(metric, justify="right")
     rows = math.ceil(len(ranked) / CLASSES_PER_ROW)
     for row in range(rows):
         cells = [(escape(name), _format(value)) for value, name in ranked[row::rows]]
