@@ -142,6 +142,7 @@ def test_ap_counts_100_detections_per_image(tmp_path: Path) -> None:
     metrics = coco_metrics(dataset, in_positions(dataset, results), max_detections=300)
     assert_equal_metrics(metrics, oracle(tmp_path / "truth.json", results))
     assert metrics["bbox/AR300"] > metrics["bbox/AR100"]
+    assert "bbox/AR50" not in coco_metrics(dataset, np.zeros((0, 7)), max_detections=50)
     assert metrics["bbox/AR300"] == pytest.approx(
         oracle(tmp_path / "truth.json", results, 300)["bbox/AR100"]
     )

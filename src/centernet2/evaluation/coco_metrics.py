@@ -62,8 +62,10 @@ def coco_metrics(
     APc and APf are those of rare, common and frequent classes.
     """
     federated = is_federated(truth)
-    counts = [MAX_DETECTIONS_LVIS] if federated else sorted({1, 10, MAX_DETECTIONS, max_detections})
-    if federated:  # the LVIS API skips empty boxes
+    counts = sorted({1, 10, MAX_DETECTIONS, max(MAX_DETECTIONS, max_detections)})
+    if federated:
+        counts = [MAX_DETECTIONS_LVIS]
+        # the LVIS API skips empty boxes
         kept = np.flatnonzero((results[:, 3] > 0) & (results[:, 4] > 0)).tolist()
         results, masks = results[kept], masks and [masks[i] for i in kept]
     ground_truth = as_coco(truth)
