@@ -187,6 +187,8 @@ def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "predictions.json").read_text())[0]
     assert (record["image_id"], record["category_id"]) == (42, 90)
     assert isinstance(record["category_id"], int) and record["category_name"] == "zebra"
+    with pytest.raises(ValueError, match="shorter"):  # one mask for two detections
+        write_results(tmp_path / "masks.json", results, [{"size": [1, 1], "counts": "0"}], **names)
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
 
 

@@ -72,7 +72,7 @@ def write_results(
     """
     with open_atomic(path) as file:
         for index, (row, mask) in enumerate(
-            zip(results, repeat(None) if masks is None else masks, strict=False)
+            zip(results, repeat(None, len(results)) if masks is None else masks, strict=True)
         ):
             image, *box, score, label = row.tolist()
             record = {
