@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from centernet2.evaluation import matching
 from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.curves import (
     best_point,
@@ -26,6 +27,21 @@ def test_average_precision_of_curves_equals_coco(tmp_path: Path) -> None:
         assert math.isnan(precisions[4])
         # at equal scores COCO's curve has a point for each detection, ours one for each score
         assert np.nanmean(precisions) == pytest.approx(metrics[f"bbox/{name}"], abs=0.3)
+
+
+def test_matches_of_parts_are_those_of_all_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, results = random_set(tmp_path, 9, classes=5, decimals=2, noise=200)
+    *columns, objects = match_detections(dataset, results, iou_thresholds=(0.5, 0.75))
+    evaluated: list[int] = []
+    joined = matching._matches
+    monkeypatch.setattr(matching, "_matches", lambda *a: evaluated.append(len(a[0])) or joined(*a))
+    monkeypatch.setattr(matching, "IMAGES_AT_ONCE", 3)
+    *in_parts, objects_in_parts = match_detections(dataset, results, iou_thresholds=(0.5, 0.75))
+    assert len(evaluated) == math.ceil(len(dataset) / 3) and max(evaluated) <= 3 * 5
+    for own, whole in zip([*in_parts, *objects_in_parts], [*columns, *objects], strict=True):
+        np.testing.assert_array_equal(own, whole)
 
 
 def test_points_on_a_curve() -> None:

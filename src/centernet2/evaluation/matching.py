@@ -14,6 +14,7 @@ from centernet2.ops.box_arrays import xywh_to_xyxy
 from centernet2.structures import BoolArray, FloatArray, IntArray
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
+IMAGES_AT_ONCE = 20_000  # the evaluator returns Python objects of some kB for each
 
 
 class MatchedObjects(NamedTuple):
@@ -52,8 +53,24 @@ def match_detections(
 
     Of an image they are as many as the metric of the data set counts.
     """
-    evaluator = _evaluate(truth, results, iou_thresholds)
-    pairs = [pair for pair in evaluator.eval_imgs if pair is not None]  # an image and a class each
+    evaluator, parts = _evaluator(truth, results, iou_thresholds), list[Matches]()
+    images = evaluator.params.img_ids
+    for start in range(0, max(1, len(images)), IMAGES_AT_ONCE):
+        evaluator.params.img_ids = images[start : start + IMAGES_AT_ONCE]
+        evaluator.evaluate()
+        first_object = sum(len(part.objects.labels) for part in parts)
+        parts.append(_matches(evaluator.eval_imgs, truth, len(iou_thresholds), first_object))
+    columns: Iterable[Any] = zip(*(part[:-1] for part in parts), strict=True)
+    objects: Iterable[Any] = zip(*(part.objects for part in parts), strict=True)
+    joined = [np.concatenate(column, axis=-1) for column in columns]
+    return Matches._make([*joined, MatchedObjects._make(map(np.concatenate, objects))])
+
+
+def _matches(
+    found: Iterable[dict[str, Any] | None], truth: GroundTruth, num_ious: int, first_object: int
+) -> Matches:
+    """Join what the evaluator found in images, whose objects follow others."""
+    pairs = [pair for pair in found if pair is not None]  # an image and a class each
     pairs.sort(key=lambda pair: int(pair["image_id"]))  # stable
 
     num_detections, num_objects = ([len(pair[key]) for pair in pairs] for key in ("dtIds", "gtIds"))
@@ -67,9 +84,7 @@ def match_detections(
         _joined(pair["gtInDenominator"] for pair in pairs).astype(bool),
     )
     hits, ignored = (
-        np.stack(
-            [_joined(pair[key][t] for pair in pairs) for t in range(len(iou_thresholds))]
-        ).astype(bool)
+        np.stack([_joined(pair[key][t] for pair in pairs) for t in range(num_ious)]).astype(bool)
         for key in ("dtMatched", "dtIgnore")
     )
     matched_ids = _joined(pair["dtMatches"][0] for pair in pairs)
@@ -80,18 +95,19 @@ def match_detections(
         _joined((pair["dtScores"] for pair in pairs), np.float64),
         hits & ~ignored,
         ignored,
-        _positions(object_ids, matched_ids, hits[0]),
+        _positions(object_ids, matched_ids, hits[0], first_object),
         objects,
     )
 
 
-def _evaluate(truth: GroundTruth, results: FloatArray, iou_thresholds: Sequence[float]) -> COCOeval:
+def _evaluator(
+    truth: GroundTruth, results: FloatArray, iou_thresholds: Sequence[float]
+) -> COCOeval:
     ground_truth = as_coco(truth)
     evaluator = evaluator_of(truth, ground_truth, load_detections(ground_truth, results))
     parameters = evaluator.params
     parameters.iou_thrs, parameters.max_dets = list(iou_thresholds), [detection_limit(truth)]
     parameters.area_rng, parameters.area_rng_lbl = [ALL_AREAS], ["all"]
-    evaluator.evaluate()
     return evaluator
 
 
@@ -99,10 +115,10 @@ def _joined(lists: Iterable[Iterable[Any]], dtype: type[np.generic] = np.int64) 
     return np.array([*chain.from_iterable(lists)], dtype)
 
 
-def _positions(ids: IntArray, wanted: IntArray, present: BoolArray) -> IntArray:
-    """Find the position of each wanted id among `ids`; -1 where it is not present."""
+def _positions(ids: IntArray, wanted: IntArray, present: BoolArray, first: int) -> IntArray:
+    """Find the position of each wanted id, from `first`; -1 if it is not present."""
     if not len(ids):
         return np.full(len(wanted), -1)
     order = np.argsort(ids)
     places = order[np.searchsorted(ids, wanted, sorter=order).clip(max=len(ids) - 1)]
-    return np.where(present, places, -1)
+    return np.where(present, first + places, -1)
