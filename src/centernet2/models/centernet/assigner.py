@@ -36,7 +36,7 @@ class AssignerOptions:
     sizes_of_interest: tuple[tuple[float, ...], ...] = (
         (0, 80), (64, 160), (128, 320), (256, 640), (512, NO_LIMIT),
     )  # fmt: skip
-    min_iou: float = 0.8  # IoU that is left when a box moves by the radius of its peak
+    min_iou: float = 0.8  # determines the radius of peaks, see `squared_radii`
     min_radius: float = 4  # of peaks, in pixels
     more_positives: bool = False  # neighbors of a center with a good box are positives too
     more_positives_max_loss: float = 0.2

@@ -182,7 +182,10 @@ def regression_targets(
 
 
 def squared_radii(boxes: Tensor, min_iou: float, min_radius: float) -> Tensor:
-    """Return squared radii [G] of peaks: a box moved so far keeps the IoU `min_iou`."""
+    """Return squared radii [G] of peaks, twice the square of a distance.
+
+    A square box of the same area that moves this distance along an axis keeps the IoU `min_iou`.
+    """
     delta = (1 - min_iou) / (1 + min_iou)
     return (2 * delta**2 * box_area(boxes)).clamp(min=min_radius**2)
 
