@@ -39,7 +39,7 @@ class Proposals(NamedTuple):
     """Boxes of one image from the first stage, best first, padding last."""
 
     boxes: Tensor  # [R, 4] xyxy, pixels of the model's input
-    scores: Tensor  # [R] in 0..1: the probability that the box holds an object
+    scores: Tensor  # [R] in 0..1, see `Decoder`
     labels: Tensor  # [R] int64 in 0..C-1; all 0 where the stage is class-agnostic
     valid: Tensor  # [R] bool: the others are padding
 

@@ -46,7 +46,7 @@ class Detector(nn.Module):
     Args:
         preprocess: uint8 images -> one normalized batch.
         backbone, neck: batch -> feature maps by name -> feature pyramid by name.
-        proposal_generator: pyramid -> proposals, with the probability that they are objects.
+        proposal_generator: pyramid -> proposals, with scores of being objects.
         roi_heads: pyramid and proposals -> detections. None makes a one-stage detector.
     """
 
@@ -100,7 +100,7 @@ class Detector(nn.Module):
     def propose(self, images: Sequence[Tensor], *, limit: int | None = None) -> list[Proposals]:
         """Return unpadded class-agnostic proposals of images [3, h, w], best first.
 
-        Their scores are the probability that a box holds an object, of whatever class.
+        Their scores are the root of the probability that a box holds an object, of whatever class.
 
         Args:
             images: uint8 RGB.

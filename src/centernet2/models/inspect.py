@@ -70,7 +70,7 @@ def inspect_trace(
 
 
 def _proposals(heads: CascadeRoIHeads, used: Proposals, more: Proposals) -> Proposals:
-    """Return all proposals, with the probability that they are objects."""
+    """Return all proposals; scores are probabilities if there is a calibration."""
     proposals, calibration = _extend(used, more), heads.selection.calibration
     if calibration is None:
         return proposals
