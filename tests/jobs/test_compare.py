@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from centernet2 import cli, printing
 from centernet2.jobs.compare import compare
@@ -61,6 +62,17 @@ def test_runs_are_compared_on_their_validation_images(tmp_path: Path) -> None:
         result = compare(first, second, data=undivided, samples=5)
         aps = sorted(result.differences["AP"][:2])
         assert aps[0] < 60 and aps[1] == pytest.approx(100)
+
+
+def test_run_without_an_evaluation_is_evaluated(data: Path, tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path / "other" / "model_final.pth", ("cat [a]",))
+    for name in ("1.jpg", "2.jpg"):
+        Image.new("RGB", (100, 100)).save(data / "images" / name)
+    of_file, of_folder = (
+        compare(each, data / "good.json", data=data, samples=5, device="cpu").differences
+        for each in (weights, weights.parent)
+    )
+    assert of_file == of_folder
 
 
 def test_detector_of_other_classes_is_refused(data: Path, tmp_path: Path) -> None:

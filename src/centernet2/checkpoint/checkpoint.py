@@ -176,14 +176,10 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def find_in_run(path: Path) -> Path:
-    """Return the checkpoint in the output folder of a training run; files as they are.
-
-    It is the one of the last step, else the best one, else the newest.
-    """
+    """Return the checkpoint in the output folder of a training run; files as they are."""
     if not path.is_dir():
         return path
-    named = [path / name for name in (FINAL_FILE, BEST_FILE)]
-    found = [each for each in named if each.is_file()] + numbered_checkpoints(path)[::-1]
+    found = checkpoints_in_run(path)
     if not found:
         raise WeightsError(
             f"{path} is a folder without a checkpoint ({FINAL_FILE}, {BEST_FILE} or "
@@ -191,6 +187,12 @@ def find_in_run(path: Path) -> Path:
         )
     logger.info("weights: %s", found[0])
     return found[0]
+
+
+def checkpoints_in_run(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run: of the last step, the best, the newest."""
+    named = [folder / name for name in (FINAL_FILE, BEST_FILE)]
+    return [each for each in named if each.is_file()] + numbered_checkpoints(folder)[::-1]
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from centernet2.builders.detector.loading import StrPath
 from centernet2.checkpoint import is_json_file
+from centernet2.checkpoint.checkpoint import checkpoints_in_run
 from centernet2.data import DetectionDataset
 from centernet2.data.readers.results import read_results
 from centernet2.evaluation import (
@@ -38,9 +39,15 @@ class FoundDetections(NamedTuple):
 
 
 def holds_results(source: StrPath) -> bool:
-    """Whether a path names results rather than weights."""
+    """Whether a path names results rather than weights.
+
+    The folder of a training run does, unless the run has not been evaluated.
+    """
     path = Path(source)
-    return path.is_dir() or path.suffix in RESULTS_SUFFIXES or is_json_file(path)
+    if not path.is_dir():
+        return path.suffix in RESULTS_SUFFIXES or is_json_file(path)
+    found = (path.glob(f"{place}{RESULTS_FILE}") for place in ("", "*/", "eval/*/"))
+    return any(any(files) for files in found) or not checkpoints_in_run(path)
 
 
 def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
