@@ -36,7 +36,7 @@ def outside(key: str) -> float:
     """Return a number of the right type that the option does not accept."""
     accepted, kinds = SLOTS[key].option.accepted, leaf_types(SLOTS[key].type)
     if not math.isinf(accepted.low):
-        return int(accepted.low) - 2 if int in kinds else accepted.low - 2.0
+        return int(accepted.low) - 3 if int in kinds else accepted.low - 3.0
     return int(accepted.high) + 1 if not math.isinf(accepted.high) else math.inf
 
 
@@ -101,6 +101,7 @@ def test_special_values_are_accepted(key: str, values: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [
+    ("SOLVER.TRAIN_ITER", 0),
     ("SOLVER.STEPS", (20, 10)),
     ("INPUT.SCALE_RANGE", (2.0, 0.1)),
     ("INPUT.SCALE_RANGE", (0.1, 0.5, 2.0)),

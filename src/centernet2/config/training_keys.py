@@ -77,7 +77,7 @@ TRAINING_KEYS = (
     Option("SOLVER.CHECKPOINT_MINUTES", "run.checkpoint_minutes",
            "ours: minutes between additional checkpoints; 0: none", at_least(0)),
     Option("SOLVER.TRAIN_ITER", "run.train_iter",
-           "stop at this iteration of the schedule; -1: MAX_ITER", at_least(-1)),
+           "stop at this iteration of the schedule; -1: MAX_ITER", at_least(1, also=-1)),
     Option("SOLVER.MAX_EPOCHS", "run.max_epochs",
            "ours: sets MAX_ITER to this many epochs and scales STEPS; 0: use MAX_ITER",
            at_least(0)),
