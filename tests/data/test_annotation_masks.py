@@ -128,12 +128,27 @@ def test_wrong_segmentations_are_named(segmentation: Any, message: str) -> None:
     ({"size": ["48", "64"], "counts": ["0", "3072"]}, RUN_LENGTHS, "text"),
     ({"size": [48, 64], "counts": [3072]}, RUN_LENGTHS | NO_PIXEL, ""),
     ({"size": [48, 64], "counts": "PP3"}, RUN_LENGTHS | NO_PIXEL, ""),
+    ({"size": [48, 64], "counts": "b'PP3'"}, RUN_LENGTHS | NO_PIXEL, "bytes"),
 ])  # fmt: skip
 def test_forms_of_other_programs(segmentation: Any, kind: int, repair: str) -> None:
     read = read_segmentation(segmentation, SIZE)
     assert (read.kind, read.repair) == (kind, repair)
     drawn_here = pack_masks([read.kind], [read.content]).bitmap(0, SIZE)
     assert bool(drawn_here.any()) == (kind in (POLYGONS, RUN_LENGTHS))
+
+
+def test_run_lengths_that_were_written_as_bytes() -> None:
+    uncompressed = {"size": list(SIZE), "counts": [44, 3028]}
+    counts = oracle.frPyObjects(uncompressed, *SIZE)["counts"]
+    assert "\\\\" in str(counts)  # a backslash, which the text of bytes doubles
+    read = read_segmentation({"size": list(SIZE), "counts": str(counts)}, SIZE)
+    assert read.content == counts and read.repair == "bytes"
+
+
+def test_thin_polygons_of_large_images_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("centernet2.data.annotation_masks._decode", None)
+    read = read_segmentation([[1, 1, 40, 40, 9, 9]], (40000, 50000))
+    assert read.kind == POLYGONS | NO_PIXEL
 
 
 @pytest.mark.parametrize("digits", [0, 2, 3, 4, 17])

@@ -127,8 +127,16 @@ def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor: 
 
     Which pixels on an edge belong to the mask follows COCO's rule.
     """
-    parts = rle.frPyObjects([polygon.flatten().tolist() for polygon in polygons], *size)
-    return _decode(rle.merge(parts))
+    return _decode(_run_lengths(polygons, size))
+
+
+def cover_pixels(polygons: Sequence[Tensor], size: tuple[int, int]) -> bool:
+    """Whether polygons cover a pixel of an image of `size`, which need not fit into memory."""
+    return bool(rle.area(_run_lengths(polygons, size)))
+
+
+def _run_lengths(polygons: Sequence[Tensor], size: tuple[int, int]) -> Any:
+    return rle.merge(rle.frPyObjects([each.flatten().tolist() for each in polygons], *size))
 
 
 def draw_objects(objects: Sequence[Sequence[Tensor]], size: tuple[int, int]) -> Tensor:

@@ -20,6 +20,7 @@ REPAIRS: dict[Repair, tuple[str, str]] = {  # kind of problem, what is done
     "flat": ("polygons that are not in a list of polygons", "each is the only one of its object"),
     "pairs": ("polygons with a list [x, y] for each point", "they are read as polygons"),
     "text": ("masks with numbers written as text", "the text is read as a number"),
+    "bytes": ("run lengths of bytes that were written as text", "b and the quotes are left out"),
     "parts": (
         "masks with polygons of fewer than three points or an odd count of numbers",
         "these polygons are left out",

@@ -1,18 +1,19 @@
 """Read COCO's JSON segmentations in all the forms that programs write."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from hotcoco import mask as rle
-from torch import Tensor
 
 from centernet2.data.annotation_masks import (
     NO_MASK,
     NO_PIXEL,
     POLYGONS,
     RUN_LENGTHS,
+    cover_pixels,
     pack_masks,
     pack_polygons,
 )
@@ -21,7 +22,9 @@ from centernet2.data.readers.json_records import as_number
 from centernet2.structures import FloatArray
 
 # what was repaired in a segmentation
-Repair = Literal["", "flat", "pairs", "text", "parts"]
+Repair = Literal["", "flat", "pairs", "text", "bytes", "parts"]
+RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
+BYTES_AS_TEXT = re.compile("b(['\"])(.*)\\1")  # of a Python program that wrote str(counts)
 LARGEST_SHARE = 1.05  # of the image's sides; coordinates in shares may exceed the image a little
 
 
@@ -134,7 +137,7 @@ def _read_polygons(
         raise ValueError("has a polygon that is not made of finite numbers")
     content = pack_polygons(points, [len(part) // 2 for part in kept])
     may_be_shares = bool(points[0] <= LARGEST_SHARE and points.max() <= LARGEST_SHARE)
-    if _is_thick(points[: len(kept[0])], size) or _drawn(content, size).any():
+    if _is_thick(points[: len(kept[0])], size) or _covers_pixels(content, size):
         return Segmentation(POLYGONS, content, repair, may_be_shares)
     return Segmentation(POLYGONS | NO_PIXEL, content, repair, may_be_shares)
 
@@ -151,8 +154,8 @@ def _is_thick(points: FloatArray, size: tuple[int, int]) -> bool:
     return bool(abs(twice.imag) > 2 * max(x2 - x1, y2 - y1, 1.0))
 
 
-def _drawn(content: bytes, size: tuple[int, int]) -> Tensor:  # bool [H, W]
-    return pack_masks([POLYGONS], [content]).bitmap(0, size)
+def _covers_pixels(content: bytes, size: tuple[int, int]) -> bool:
+    return cover_pixels(pack_masks([POLYGONS], [content]).polygons(0), size)
 
 
 def _with_pixels(counts: bytes, size: tuple[int, int], repair: Repair = "") -> Segmentation:
@@ -178,13 +181,18 @@ def _read_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) ->
         return _with_pixels(bytes(packed["counts"]), size, texts)
     if not isinstance(counts, str):
         raise ValueError("has run lengths whose 'counts' are neither a list nor a string")
+    repair: Repair = "text" if str in map(type, given) else ""
+    if quoted := BYTES_AS_TEXT.fullmatch(counts):
+        counts, repair = quoted[2].replace("\\\\", "\\"), "bytes"
+    if not RUN_CHARACTERS.fullmatch(counts):
+        raise ValueError("has damaged run lengths")
     try:
         rle.area({"size": list(size), "counts": counts})
     except ValueError as error:
         raise ValueError(f"has damaged run lengths ({error})") from error
     if _sum_of_runs(counts) != pixels:
         raise ValueError(f"has run lengths that do not add up to the {pixels} pixels of its image")
-    return _with_pixels(counts.encode("ascii"), size, "text" if str in map(type, given) else "")
+    return _with_pixels(counts.encode("ascii"), size, repair)
 
 
 def _sum_of_runs(counts: str) -> int:

@@ -1,8 +1,6 @@
 """The masks of a results file, in any form that COCO's tools read."""
 
-import ast
 import math
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,11 +11,13 @@ from hotcoco import mask as rle
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
 from centernet2.data.readers.box_units import is_unit_of
 from centernet2.data.readers.results.detection_table import DetectionTable
-from centernet2.data.readers.segmentations import are_shares, flat_polygons, read_segmentation
+from centernet2.data.readers.segmentations import (
+    RUN_CHARACTERS,
+    are_shares,
+    flat_polygons,
+    read_segmentation,
+)
 from centernet2.structures import FloatArray, IntArray, RunLengths
-
-RUN_CHARACTERS = re.compile("[0-o]+")  # of compressed run lengths
-BYTES_AS_TEXT = re.compile("b(['\"]).*\\1")  # of a Python program that wrote str(counts)
 
 
 def read_detection_masks(table: DetectionTable, sizes: IntArray) -> list[RunLengths]:
@@ -70,8 +70,6 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
     if not value:
         return _as_text(rle.encode(np.zeros((height, width), np.uint8, order="F")))
     try:
-        if isinstance(value, Mapping):
-            value = _with_numbers(value)
         polygons = _polygons(value, size)
         if polygons:
             return _as_text(rle.merge(rle.frPyObjects(polygons, height, width)))
@@ -85,23 +83,6 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
         )
         raise table.error(row, f"has a mask that {error}; {advice}") from error
     return {"size": size, "counts": content.decode("ascii")}
-
-
-def _with_numbers(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy run lengths; read a size in quotes as numbers, bytes in quotes as text."""
-    size, counts = value.get("size"), value.get("counts")
-    if isinstance(counts, str) and BYTES_AS_TEXT.fullmatch(counts):
-        try:
-            counts = ast.literal_eval(counts).decode("latin-1")
-        except SyntaxError as error:
-            raise ValueError("has damaged run lengths") from error
-    if isinstance(counts, str) and not RUN_CHARACTERS.fullmatch(counts):
-        raise ValueError("has damaged run lengths")
-    try:
-        numbers = [round(float(each)) for each in size] if isinstance(size, list) else size
-    except (TypeError, ValueError, OverflowError):
-        numbers = size
-    return {**value, "size": numbers, "counts": counts}
 
 
 def _polygons(value: Any, size: list[int]) -> list[list[float]]:
