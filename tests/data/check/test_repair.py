@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.data.check import ExaminedSplit, repaired_content, write_repaired
-from centernet2.data.readers import load_coco
+from centernet2.data.check import ExaminedSplit, write_repaired
+from centernet2.data.check.repair import repaired_content
+from centernet2.data.readers.box_units import OTHER_FORMS
+from centernet2.data.readers.coco import load_coco
 from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, problems, read_content
 
 
@@ -45,12 +47,41 @@ def test_corners_become_sizes(content: Content, tmp_path: Path) -> None:
     for annotation in content["annotations"]:
         x, y, w, h = annotation["bbox"]
         annotation["bbox"] = [x, y, x + w, y + h]
-    assert "corners [x1, y1, x2, y2] in place of width and height" in problems(content)
+    assert "boxes [x1, y1, x2, y2] in place of [x, y, width, height]" in problems(content)
     repaired, changes = repair(content, tmp_path)
     assert [a["bbox"] for a in repaired["annotations"]] == [
         a["bbox"] for a in before["annotations"]
     ]
     assert len(changes) == 4
+
+
+@pytest.mark.parametrize("kind", [form.kind for form in OTHER_FORMS])
+def test_boxes_of_other_forms_are_turned(content: Content, kind: str, tmp_path: Path) -> None:
+    boxes = [[x, 20, 20, 26] for x in range(2, 40, 2)] + [[0, 0, 64, 40]] * 2
+    content["annotations"] = [
+        {"id": i, "image_id": 30, "category_id": 3, "bbox": _forms(box)[kind], "iscrowd": 0}
+        for i, box in enumerate(boxes)
+    ]
+    refused = {name for name, (_, action) in problems(content).items() if action == "refuses"}
+    assert refused == {kind}
+    repaired, _ = repair(content, tmp_path)
+    assert [each["bbox"] for each in repaired["annotations"]] == boxes
+
+
+def _forms(box: list[int]) -> dict[str, list[float]]:
+    x, y, w, h = box
+    corners, rows = [x, y, x + w, y + h], [y, x, y + h, x + w]
+    kinds = [form.kind for form in OTHER_FORMS]
+    return dict(zip(kinds, (corners, rows, [x + w / 2, y + h / 2, w, h]), strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_few_boxes_beyond_their_image_are_not_centers(content: Content, count: int) -> None:
+    content["annotations"] = [
+        {"id": i, "image_id": 30, "category_id": 3, "bbox": [50 + i / 9, 20, 20, 20], "iscrowd": 0}
+        for i in range(count)
+    ]
+    assert {action for _, action in problems(content).values()} <= {"repairs", "note"}
 
 
 def test_objects_of_several_listings_are_joined(content: Content, tmp_path: Path) -> None:

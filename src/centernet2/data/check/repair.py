@@ -15,10 +15,10 @@ from centernet2.data.findings import Finding
 from centernet2.data.image_check import ImageFacts, checked_image
 from centernet2.data.readers.annotation_records import (
     BORDER_TOLERANCE,
-    CORNER_BOXES,
     SHARE_BOXES,
     clip_xywh,
 )
+from centernet2.data.readers.box_units import OTHER_FORMS
 from centernet2.data.readers.coco import ReadRecords
 from centernet2.data.readers.image_records import DUPLICATE_NAMES
 from centernet2.data.readers.json_records import Record, as_id
@@ -31,7 +31,8 @@ from centernet2.structures import BoolArray, IntArray, UserId
 
 # kinds of problems that training refuses, but whose records the copy keeps
 CORRECTED = (
-    CORNER_BOXES, SHARE_BOXES, DUPLICATE_NAMES, SEVERAL_IDS, UNREADABLE_MASKS, SHARE_MASKS,
+    *(form.kind for form in OTHER_FORMS), SHARE_BOXES, DUPLICATE_NAMES, SEVERAL_IDS,
+    UNREADABLE_MASKS, SHARE_MASKS,
 )  # fmt: skip
 
 

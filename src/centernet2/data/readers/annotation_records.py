@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from centernet2.data.findings import FindingLog, ProblemExample, Xywh
 from centernet2.data.geometry import rotated_extent
-from centernet2.data.readers.box_units import are_corners, rows_in_shares
+from centernet2.data.readers.box_units import find_other_form, rows_in_shares
 from centernet2.data.readers.image_records import ClassColumns, ImageColumns
 from centernet2.data.readers.json_records import Record, RecordTable, as_id, as_number
 from centernet2.data.readers.segmentations import box_of_segmentation
@@ -18,7 +18,6 @@ from centernet2.structures import BoolArray, FloatArray, IntArray
 MANY_OUTSIDE = 0.5  # share of boxes outside their images that are no slips
 MANY_OUTSIDE_ADVICE = "they seem to be of images of another size: correct sizes, images or boxes"
 BORDER_TOLERANCE = 1.0  # pixels by which a box may exceed its image
-CORNER_BOXES = "corners [x1, y1, x2, y2] in place of width and height"  # kind of problem
 SHARE_BOXES = "shares of the image in place of pixels"  # kind of problem
 CROWD_WORDS = {"": 0, "false": 0, "true": 1}
 ROTATION_KEYS = ("rotation", "angle")  # some tools write degrees, others radians
@@ -56,7 +55,7 @@ def read_boxes(
     _enclose_rotated(table, xywh)
     usable = _finite_boxes(table, xywh, (image >= 0) & (labels >= 0))
     in_shares = _scale_shares(table, xywh, sizes, usable)
-    _turn_corners(table, xywh, sizes, usable)
+    _turn_other_form(table, xywh, sizes, usable)
     usable = _boxes_in_images(table, xywh, sizes, usable)
     areas = _areas(table, xywh, usable, sizes.prod(axis=1, where=in_shares[:, None]))
     crowd = _crowd(table, usable)
@@ -199,15 +198,16 @@ def _scale_shares(
     return in_shares
 
 
-def _turn_corners(
+def _turn_other_form(
     table: RecordTable, xywh: FloatArray, sizes: npt.NDArray[np.int32], usable: BoolArray
 ) -> None:
-    """Find boxes as corners; turn them into sizes, in place, for a repaired copy."""
+    """Find boxes as corners or centers; turn them, in place, for a repaired copy."""
     rows = np.flatnonzero(usable)
-    if are_corners(xywh[rows], sizes[rows]):
-        xywh[rows, 2:] -= xywh[rows, :2]
+    form = find_other_form(xywh[rows], sizes[rows])
+    if form is not None:
+        xywh[rows] = form.turn(xywh[rows])
         table.log.add(
-            CORNER_BOXES, "refuses",
+            form.kind, "refuses",
             "write [x, y, width, height], as `centernet2 check DATA --fix OUT.json` does",
             rows.tolist(), _with_box(table, xywh),
         )  # fmt: skip

@@ -1,28 +1,61 @@
-"""Tell the form and unit of a file's boxes: sizes or corners, pixels or shares."""
+"""Tell the form and unit of a file's boxes: sizes, corners or centers; pixels or shares."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from centernet2.structures import BoolArray, FloatArray
 
-CORNERS_OUTSIDE = 0.25  # share of boxes beyond their images that shows corners, not width, height
+MANY_BEYOND = 0.25  # share of boxes beyond their images that shows another form
 SHARE_RANGE = (-0.05, 1.05)  # of shares; they may exceed the image a little
 
 
-def are_corners(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> bool:
-    """Whether boxes that should be [x, y, width, height] are [x1, y1, x2, y2].
+def _from_corners(boxes: FloatArray) -> FloatArray:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
-    They are if all of them are valid as corners, and many exceed their images if read as width and
+
+def _from_centers(boxes: FloatArray) -> FloatArray:
+    return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+
+
+class BoxForm(NamedTuple):
+    """A form of boxes other than [x, y, width, height]."""
+
+    name: str
+    turn: Callable[[FloatArray], FloatArray]  # into [x, y, width, height]
+    least: int  # boxes that do not have this form by chance
+
+    @property
+    def kind(self) -> str:
+        """Kind of problem."""
+        return f"boxes {self.name} in place of [x, y, width, height]"
+
+
+OTHER_FORMS = (
+    BoxForm("[x1, y1, x2, y2]", _from_corners, 1),
+    BoxForm("[y1, x1, y2, x2]", lambda boxes: _from_corners(boxes[:, [1, 0, 3, 2]]), 20),
+    BoxForm("[center x, center y, width, height]", _from_centers, 20),
+)
+
+
+def find_other_form(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> BoxForm | None:
+    """Return the form of boxes that should be [x, y, width, height], if it is another one.
+
+    It is if all of them are valid in it, and many exceed their images if read as x, y, width and
     height. `sizes` [B, 2] holds the (height, width) of each box's image.
     """
-    if not len(xywh):
-        return False
     limits = sizes[:, ::-1] + 1
-    good_corners = (xywh[:, 2:] > xywh[:, :2]) & (xywh[:, :2] >= -1) & (xywh[:, 2:] <= limits)
     outside = (xywh[:, :2] + xywh[:, 2:] > limits).any(axis=1)
-    return bool(good_corners.all() and outside.mean() >= CORNERS_OUTSIDE)
+    if outside.sum() < max(1, MANY_BEYOND * len(xywh)):
+        return None
+    for form in OTHER_FORMS:
+        low, extent = np.split(form.turn(xywh), 2, axis=1)
+        fits = (extent > 0) & (low >= -1) & (low + extent <= limits)
+        if len(xywh) >= form.least and fits.all():
+            return form
+    return None
 
 
 def rows_in_shares(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> BoolArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.findings import Finding
-from centernet2.data.readers.box_units import rows_in_shares
+from centernet2.data.readers.box_units import OTHER_FORMS, rows_in_shares
 from centernet2.data.readers.json_file import (
     READ_KEYS,
     garbage_collection_off,
@@ -288,20 +288,15 @@ def _refuse_other_forms(
 
     All of these may be inside their images, so the objects tell which form is meant.
     """
-    low, last = placed.boxes[:, :2], placed.boxes[:, 2:]
-    forms = {
-        "[center x, center y, width, height]": np.concatenate([low - last / 2, last], axis=1),
-        "[x1, y1, x2, y2]": np.concatenate([low, last - low], axis=1),
-        "[y1, x1, y2, x2]": np.concatenate([low[:, ::-1], (last - low)[:, ::-1]], axis=1),
-    }
     plain = share_on_objects(dataset, placed, images)
-    for name, boxes in forms.items():
+    for form in OTHER_FORMS:
+        boxes = form.turn(placed.boxes)
         if not (boxes[:, 2:] > 0).all():
             continue
         share = share_on_objects(dataset, Placed(boxes, placed.scores), images)
         if is_clearly_better(share, plain, least=FORM_ON_OBJECTS):
             raise ValueError(
-                f"{table.path}: the boxes are {name}, as only so they lie on the objects, but "
+                f"{table.path}: the boxes are {form.name}, as only so they lie on the objects, but "
                 "COCO's bbox is [x, y, width, height], where x and y are its top left corner; "
                 "convert them"
             )
