@@ -23,8 +23,8 @@ from centernet2.config import (
     load_config,
     parse_config,
 )
-from centernet2.config.errors import OPTIONS
 from centernet2.config.ignored import IGNORED_KEYS
+from centernet2.config.keys import OPTIONS
 from centernet2.config.option import SKIPPED_KEYS
 from centernet2.config.tree import SLOTS, _report_ignored, groups
 
@@ -316,6 +316,15 @@ def test_path_of_another_folder_is_no_packaged_config() -> None:
     assert load_config("configs/CenterNet2_R50_1x.yaml") == load_config("CenterNet2_R50_1x")
     with pytest.raises(ConfigError, match=r"no config file 'mine/.*packaged config is 'CenterNet2"):
         load_config("mine/CenterNet2_R50_1x.yaml")
+
+
+def test_text_in_place_of_a_config_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no config file 'SOLVER:"):
+        load_config("SOLVER:\n  BASE_LR: 0.01\n" * 20)
+    path = tmp_path / "c.yaml"
+    path.write_text(f"_BASE_: {'x' * 400}\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml: its _BASE_ is not known: there is no config"):
+        load_config(path)
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "2024-99-99"])

@@ -4,8 +4,8 @@ import pytest
 
 from centernet2.builders.detector.loading import build_on_meta
 from centernet2.config import Config, load_config
-from centernet2.config.errors import OPTIONS
 from centernet2.config.ignored import IGNORED_KEYS
+from centernet2.config.keys import OPTIONS
 from centernet2.config.on_resume import ON_RESUME, REFUSED, keys_of
 
 OBEYED = [key for row in ON_RESUME if row.action == "obeys" for key in keys_of(row)]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from centernet2.data import image_check
-from centernet2.data.check import check_image_files, read_image_files
+from centernet2.data.check.images import check_image_files, read_image_files
 from centernet2.data.dataset import DetectionDataset
 from centernet2.data.image_check import (
     MISSING_FILE,

@@ -17,7 +17,7 @@ from centernet2.data import (
     TrainTransform,
     train_batches,
 )
-from centernet2.data.check import check_objects
+from centernet2.data.check.observations import check_objects
 from centernet2.data.findings import Finding
 from centernet2.data.readers import load_dataset
 from centernet2.data.readers.coco import ReadRecords, read_records

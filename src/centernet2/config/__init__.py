@@ -5,7 +5,6 @@ from centernet2.config.errors import add_keys as add_keys
 from centernet2.config.errors import one_of as one_of
 from centernet2.config.on_resume import REFUSED as REFUSED
 from centernet2.config.reading import config_names as config_names
-from centernet2.config.reading import find_config as find_config
 from centernet2.config.reading import load_config as load_config
 from centernet2.config.reading import parse_config as parse_config
 from centernet2.config.reference_page import configuration_page as configuration_page

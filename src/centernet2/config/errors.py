@@ -5,23 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from centernet2.config.data_keys import DATA_KEYS
-from centernet2.config.first_stage_keys import FIRST_STAGE_KEYS
-from centernet2.config.ignored import IGNORED_KEYS
-from centernet2.config.model_keys import MODEL_KEYS
-from centernet2.config.second_stage_keys import SECOND_STAGE_KEYS
-from centernet2.config.training_keys import TRAINING_KEYS
+from centernet2.config.keys import OPTIONS
 from centernet2.spelling import did_you_mean
 
 Choice = TypeVar("Choice", bound=str)
-OPTIONS = (
-    *MODEL_KEYS,
-    *FIRST_STAGE_KEYS,
-    *SECOND_STAGE_KEYS,
-    *DATA_KEYS,
-    *TRAINING_KEYS,
-    *IGNORED_KEYS,
-)
 
 
 class ConfigError(ValueError):

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from centernet2.config.errors import OPTIONS
+from centernet2.config.keys import OPTIONS
 from centernet2.config.option import Option
 
 SECTION_HEADER = """

@@ -69,13 +69,13 @@ def find_config(source: str | os.PathLike[str]) -> Path:
             f"a config is a path or the name of a packaged one, not a {type(source).__name__}"
         )
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(path):  # a text may be too long for the name of a file
         return path
     name = path.name.removesuffix(".yaml")
     packaged = _packaged() / f"{name}.yaml"
-    if packaged.is_file() and path.parent.name in ("", "configs"):
+    if os.path.isfile(packaged) and path.parent.name in ("", "configs"):
         return packaged
-    if packaged.is_file():
+    if os.path.isfile(packaged):
         raise ConfigError(f"there is no config file '{source}'; the packaged config is '{name}'")
     raise ConfigError(
         f"there is no config file '{source}' and no packaged config of that name"
@@ -119,7 +119,7 @@ def _find_base(path: Path, base: str) -> Path:
         if base.startswith("~/"):
             return find_config(os.path.expanduser(base))
         places = (path.parent / name for name in (base, base.replace("\\", "/")))
-        return next((place for place in places if place.is_file()), None) or find_config(base)
+        return next(filter(os.path.isfile, places), None) or find_config(base)
     except ConfigError as error:
         raise ConfigError(f"config file {path}: its _BASE_ is not known: {error}") from None
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import torch
 import yaml
 
-from centernet2.config.errors import OPTIONS, ConfigError, nearest_option
+from centernet2.config.errors import ConfigError, nearest_option
 from centernet2.config.ignored import IGNORED_KEYS, WITHOUT_MESSAGE, IgnoredOptions
+from centernet2.config.keys import OPTIONS
 from centernet2.config.option import SKIPPED_KEYS, Option
 from centernet2.config.parts import CascadeOptions, ModelOptions, OneStageOptions
 from centernet2.data import AugmentationOptions, DatasetsOptions, LoaderOptions

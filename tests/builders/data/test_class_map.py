@@ -21,6 +21,11 @@ def test_pairs_are_read(given: str | list[str] | dict[str, str], pairs: tuple[st
     assert read_class_map(given) == pairs
 
 
+def test_many_pairs_are_no_path() -> None:
+    pairs = tuple(f"class {i}=thing {i}" for i in range(80))
+    assert read_class_map(",".join(pairs)) == pairs
+
+
 @pytest.mark.parametrize(("name", "text"), [
     ("map.json", '{"on": "007", "a, b": "c"}'),
     ("map.yaml", "on: 007\na, b: c\n"),

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.data.check import check_classes
-from centernet2.data.readers import load_coco
+from centernet2.data.check.observations import check_classes
+from centernet2.data.readers.coco import load_coco
 from tests.helpers.data import INCOMPLETE, PROBLEMS, Content, findings_of, problems
 
 CROWDS = "crowds (iscrowd 1, or difficult in Pascal VOC)"

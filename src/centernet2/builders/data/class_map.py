@@ -146,7 +146,7 @@ def _read_item(item: object) -> list[str]:
 
 def _read_text(text: str) -> list[str]:
     path = Path(text)
-    if text and (path.is_file() or ("=" not in text and path.suffix.lower() in SUFFIXES)):
+    if text and (os.path.isfile(path) or ("=" not in text and path.suffix.lower() in SUFFIXES)):
         return _read_file(path)
     parts = text.split(",")
     several = all(part.count("=") == 1 for part in parts)  # else a name has a comma

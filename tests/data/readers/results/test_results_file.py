@@ -13,7 +13,7 @@ import pytest
 from hotcoco import mask as rle
 
 from centernet2.data import DetectionDataset, concatenate
-from centernet2.data.readers import load_coco
+from centernet2.data.readers.coco import load_coco
 from centernet2.data.readers.json_records import IdIndex, lenient_integer
 from centernet2.data.readers.results import Results, parse_results, read_results
 from centernet2.data.user_ids import pack_ids
