@@ -16,7 +16,7 @@ VOC_HABITS = (
     "broken_number", "no_name", "not_xml", "folders_by_split", "repeated_lines", "second_xml",
     "upper_tags", "namespace", "comments", "exchanged_size", "upper_suffix", "list_of_windows",
     "class_lists", "polygons", "rotated_boxes", "deleted_objects", "turned", "damaged_exif",
-    "parts", "images_folder", "inner_folders", "devkit", "counts_from_one", "cdata",
+    "parts", "images_folder", "inner_folders", "devkit", "counts_from_one", "cdata", "cameras",
 )  # fmt: skip
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "gbk", "cp1252", "shift_jis")
 
@@ -35,6 +35,9 @@ def write_voc_truth(truth: Truth, root: Path, habits: list[str], rng: Random) ->
                 xml = folder = root / split
             if inner:
                 xml, folder = xml / split, folder / split
+            if "cameras" in habits:
+                camera = rng.choice(("left", "right"))
+                xml, folder = xml / camera, folder / camera
             write_image(folder / f"{image.stem}{suffix}", image, habits)
             end = "XML" if "upper_suffix" in habits else "xml"
             _write_xml(xml / f"{image.stem}.{end}", image, suffix, habits, rng)

@@ -5,12 +5,12 @@ and boxes and masks are clipped to their image. For Pascal VOC, masks are left o
 marked as difficult, and classes are numbered in the order of their names.
 """
 
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from os import fsdecode
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,7 +37,7 @@ def require_writable(dataset: DetectionDataset, layout: str) -> None:
     """
     for i in range(len(dataset)):
         path = dataset.image_path(i)
-        kind = irregular_kind(path) or ("" if path.exists() else "missing")
+        kind = irregular_kind(path) or ("" if os.path.exists(path) else "missing")
         if kind:
             raise ValueError(
                 f"{dataset.name}: the image {dataset.file_name(i)} is {kind}; leave it out, as "
@@ -139,7 +139,7 @@ WRITERS: dict[str, DatasetWriter] = {"coco": write_coco, "yolo": write_yolo, "vo
 
 def _relative(dataset: DetectionDataset, i: int) -> str:
     """Path of an image below the data set's folder, with a name any layout can hold."""
-    name = PurePosixPath(fsdecode(dataset.files[i]))
+    name = PurePosixPath(os.fsdecode(dataset.files[i]))
     parts = name.parts[-1:] if name.is_absolute() or ".." in name.parts else name.parts
     return "/".join(UNSAFE_IN_NAMES.sub("_", part) for part in parts)
 

@@ -68,6 +68,11 @@ def test_variable_is_used_without_a_path(
     assert len(load_dataset(data=None, data_path=None, names=["objects365_val"], split="val")) == 3
 
 
+def test_path_that_looks_like_a_home_folder_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="not found at ~nobody-here/"):
+        load_dataset(data=None, data_path="~nobody-here", names=["lvis_v1_val"], split="val")
+
+
 def test_several_names_are_joined(content: Any, tmp_path: Path) -> None:
     names = ["coco_2017_train", "coco_un_yolov4_55_0.5"]
     for name in names:

@@ -126,6 +126,7 @@ BREAKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "annotations are an object": (lambda c: c.update(annotations={}),
                                   "'annotations' is not a list"),
     "list of numbers": (lambda c: c.update(images=[1, 2]), "image number 1 is 1"),
+    "number of images": (lambda c: c.update(images=3), "'images' is not a list"),
 }  # fmt: skip
 BOXES = ([float("nan"), 2, 3, 4], [1, 2, float("inf"), 4], [1, 2, 3], ["a", 2, 3, 4], None,
          [[1, 2, 3, 4]], [1, 2, 3, 4, 0.5])  # fmt: skip

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from centernet2.data import concatenate
-from centernet2.data.readers import find_splits, layouts
+from centernet2.data.readers import layouts
+from centernet2.data.readers.layouts import find_splits
 from centernet2.data.readers.splits import divide, load_split
 
 SPLITS = ("train", "val")
@@ -62,6 +63,11 @@ def roboflow(root: Path, content: Any) -> None:
     for split in ("train", "valid", "test"):
         annotate(root / split / "_annotations.coco.json", content)
         pixels(root / split, content)
+
+
+def unpacked(root: Path, content: Any) -> None:
+    """An export in the folder of its archive."""
+    roboflow(root / "boxes.v1-coco", content)
 
 
 def lvis(root: Path, content: Any) -> None:
@@ -140,7 +146,7 @@ def voc_beside(root: Path, content: Any) -> None:
 
 LAYOUTS = {name: partial(coco, layout=name) for name in COCO} | {
     each.__name__: each
-    for each in (roboflow, lvis, yolo, yolo_polygons, voc_folder, voc_devkit, voc_beside)
+    for each in (roboflow, unpacked, lvis, yolo, yolo_polygons, voc_folder, voc_devkit, voc_beside)
 }
 
 
@@ -234,6 +240,8 @@ OTHER_FORMATS = {  # file and content -> what the refusal says
         "filename,width",
         "it holds train/_annotations.csv, a table; export",
     ),
+    "train.record": ("", "it holds train.record, a file of TensorFlow; export"),
+    "train-00000.parquet": ("", "it holds train-00000.parquet, a table; export"),
     "tall.json": (
         '{"shapes": [], "imagePath": "tall.png"}',
         "it holds tall.json, a file of LabelMe; export",

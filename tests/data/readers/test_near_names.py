@@ -43,6 +43,37 @@ def test_file_names_that_nearly_fit_are_found(tmp_path: Path, content: Content, 
     assert name in finding.examples[0].text
 
 
+def test_names_that_are_too_long_for_a_file_are_shortened(tmp_path: Path, content: Content) -> None:
+    own = [each["file_name"] for each in content["images"]]
+    query = f"X-Amz-Signature={'0f' * 200}"
+    names = {name: f"https://bucket.example/{name}?{query}" for name in own}
+    dataset = load_renamed(tmp_path, content, names)
+    assert all(dataset.image_path(i).is_file() for i in range(3))
+    assert {each.kind: each.total for each in dataset.findings} == {OTHER_NAMES: 3}
+
+
+@pytest.mark.parametrize("key", ["fileName", "filename", "File_Name"])
+@pytest.mark.parametrize("name", ["wide.png", "/data/upload/7/wide.png", "wide%2Epng"])
+def test_file_names_with_a_key_in_other_letters_are_read(
+    tmp_path: Path, content: Content, key: str, name: str
+) -> None:
+    dataset = load_renamed(tmp_path, content, {"wide.png": name, "file_name": key})
+    assert [dataset.image_path(i).is_file() for i in range(3)] == [True, True, True]
+    counted = {each.kind: each.total for each in dataset.findings if each.kind != OTHER_NAMES}
+    assert counted == {"keys in other letters": 3}
+
+
+@pytest.mark.parametrize("images", [3, True, {}, "x", None])
+def test_images_that_are_no_list_are_refused(
+    tmp_path: Path, content: Content, images: object
+) -> None:
+    write_dataset(tmp_path, content, "val")
+    path = write_dataset(tmp_path, content)
+    path.write_text(json.dumps({**content, "images": images}))
+    with pytest.raises(ValueError, match=r"instances_train\.json: .*'images' is"):
+        load_split(tmp_path, "train", masks=False)
+
+
 def test_broken_link_is_a_missing_image(tmp_path: Path, content: Content) -> None:
     write_dataset(tmp_path, content, "val")
     write_dataset(tmp_path, content)

@@ -65,6 +65,9 @@ REPAIRED: dict[str, tuple[Callable[[Content], Any], dict[str, int]]] = {
     "no annotation ids": (
         each("annotations", id=None), {"annotations without an id of their own": 4},
     ),
+    "impossible sizes": (
+        each("images", width=10**9, height=10**9), {"images without a usable width and height": 3},
+    ),
     "sizes as text": (
         each("images", width=lambda r: str(r["width"]), height=lambda r: float(r["height"])),
         {"width written as text": 3},

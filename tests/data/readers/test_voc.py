@@ -1,5 +1,6 @@
 """Pascal VOC data as many tools write it: read, repaired with a count, or refused by file."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -327,6 +328,69 @@ def test_folders_are_found(tmp_path: Path, layout: Callable[[Path], None]) -> No
         records = read(tmp_path, split)
         assert boxes(records) == BOXES and counts(records) == {}
         assert (records.folder / files(records)[0]).is_file()
+
+
+def in_folders(root: Path, *, flat: bool = False) -> Path:
+    """A data set whose images, and XML files unless `flat`, are in folders by camera."""
+    for camera, name in (("left", "cat"), ("right", "dog")):
+        stem = camera if flat else "1"
+        picture(root / "JPEGImages" / camera / f"{stem}.png")
+        path = root / "Annotations" / ("" if flat else camera) / f"{stem}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(xml(f"{stem}.png", OBJECT.replace("cat", name)))
+    return root
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_images_in_folders_are_found(tmp_path: Path, flat: bool) -> None:
+    records = read(in_folders(tmp_path, flat=flat))
+    stems = ("left/left", "right/right") if flat else ("left/1", "right/1")
+    assert files(records) == [f"{stem}.png" for stem in stems] and counts(records) == {}
+    assert [name for name, _ in boxes(records)] == ["cat", "dog"]
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "train.txt").write_text(f"{stems[1]}\n")
+    assert files(read(tmp_path)) == [f"{stems[1]}.png"]
+
+
+def test_images_of_other_folders_are_not_taken(tmp_path: Path) -> None:
+    root = in_folders(tmp_path)
+    (root / "JPEGImages" / "right" / "1.png").unlink()
+    records = read(root)
+    assert files(records) == ["left/1.png", "1.png"]
+    root = in_folders(tmp_path / "flat", flat=True)
+    picture(root / "JPEGImages" / "right" / "left.png")  # one of two of its name
+    assert files(read(root)) == ["left.png", "right/right.png"]
+    (root / "ImageSets").mkdir()
+    in_folders(root)
+    (root / "Annotations" / "left.xml").unlink()
+    (root / "Annotations" / "right.xml").unlink()
+    (root / "ImageSets" / "train.txt").write_text("1\n")
+    with pytest.raises(ValueError, match=r"train\.txt, line 1: lists the image 1, but"):
+        read(root)
+
+
+@pytest.mark.parametrize("layout", [by_folders, by_splits])
+def test_one_of_two_folders_of_a_split_is_not_chosen(
+    tmp_path: Path, layout: Callable[[Path], None]
+) -> None:
+    layout(tmp_path)
+    parent = tmp_path / "annotations" if layout is by_folders else tmp_path
+    name = "train" if layout is by_folders else "Train"
+    shutil.copytree(parent / name, parent / "training")
+    with pytest.raises(ValueError, match=r"rain and .*training are both the train split; join"):
+        read(tmp_path)
+
+
+def test_one_of_several_data_sets_is_not_chosen(tmp_path: Path) -> None:
+    tree(tmp_path / "VOCdevkit" / "VOC2007")
+    assert boxes(read(tmp_path)) == BOXES
+    (tmp_path / "VOCdevkit" / "VOC2012.tar").write_bytes(b"")
+    assert boxes(read(tmp_path)) == BOXES
+    tree(tmp_path / "VOCdevkit" / "VOC2012")
+    with pytest.raises(ValueError, match=r"several .*VOC2007, .*VOC2012; give one of them"):
+        read(tmp_path)
+    tree(tmp_path / "other" / "mine")
+    assert boxes(read(tmp_path / "other")) == BOXES
 
 
 def test_images_are_read_once(tmp_path: Path) -> None:

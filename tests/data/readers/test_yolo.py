@@ -495,6 +495,45 @@ def test_wrong_names_are_refused(tmp_path: Path, names: str, message: str) -> No
         read(tree(tmp_path, text=YAML.replace("[ant, bee, cat]", names)))
 
 
+@pytest.mark.parametrize("count", ["two", "3.0", "[3]", ""])
+def test_number_of_classes_in_another_form_is_refused(tmp_path: Path, count: str) -> None:
+    text = YAML.replace("names: [ant, bee, cat]", f"names:\nnc: {count}")
+    with pytest.raises(ValueError, match=r"data\.yaml: there are no class names; add them"):
+        read(tree(tmp_path, text=text))
+
+
+def test_names_that_look_like_a_home_folder_are_names(tmp_path: Path) -> None:
+    root = tree(tmp_path, text=YAML.replace("train: images/train", "train: train.txt"))
+    (root / "train.txt").write_text("~$a.png\nimages/train/a.png\n")
+    records = read(root)
+    assert boxes(records) == BOXES and counts(records) == {"listed images that do not exist": 1}
+
+
+def test_labels_in_a_second_folder_are_counted(tmp_path: Path) -> None:
+    """They may be texts of another kind."""
+    root = tree(tmp_path)
+    picture(root / "images" / "train" / "b.png")
+    labels(root / "images" / "train" / "b.txt", ROWS)
+    records = read(root)
+    assert boxes(records) == BOXES and counts(records) == {
+        "images without a label file": 1,
+        "label files in another folder than those of the other images": 1,
+    }
+    assert "images/train/b.txt" in records.findings[0].examples[0].text
+
+
+def test_hidden_files_of_macos_are_left_out(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "data.yaml").unlink()
+    (root / "obj.data").write_text("names = mine.names\ntrain = images/train\nvalid = images/val\n")
+    (root / "mine.names").write_text("ant\nbee\ncat\n")
+    for name in ("._obj.data", "._mine.names"):
+        (root / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert boxes(read(root)) == BOXES
+    (root / "obj.data").unlink()
+    assert boxes(read(root)) == BOXES
+
+
 @pytest.mark.parametrize("digits", [11, 5000])
 def test_impossible_number_of_classes_is_refused(tmp_path: Path, digits: int) -> None:
     text = YAML.replace("names: [ant, bee, cat]", f"nc: {'9' * digits}")

@@ -110,7 +110,7 @@ def load_dataset(
         )
     sets = []
     for name in names:
-        is_path = FILES_SEPARATOR not in name and Path(name).exists()
+        is_path = FILES_SEPARATOR not in name and os.path.exists(name)
         found = load(Path(name)) if is_path else _load_named(name, root, masks)
         sets.append(rename_classes(found, class_map))
     titles = _distinct_titles(names, [each.name for each in sets])
@@ -138,7 +138,7 @@ def find_dataset(data: StrPath, data_path: StrPath | None = None) -> dict[str, S
 
 def _is_path(data: Path, data_path: StrPath | None) -> bool:
     """Whether --data is a path, to which --data-path does not apply, and not a name."""
-    if data.exists():
+    if os.path.exists(data):
         if data_path is not None:
             raise ValueError(
                 f"--data {data} is a path, and --data-path is the folder above a named data set; "
@@ -248,7 +248,7 @@ def _files_named(name: str, root: Path) -> SplitFiles:
 
 
 def _root(data_path: StrPath | None) -> Path:
-    return Path(data_path or os.environ.get(ROOT_VARIABLE, "datasets")).expanduser()
+    return Path(os.path.expanduser(data_path or os.environ.get(ROOT_VARIABLE, "datasets")))
 
 
 def _paths(root: Path, path: str) -> list[Path]:
@@ -261,6 +261,6 @@ def _paths(root: Path, path: str) -> list[Path]:
 
 def _existing(paths: Sequence[Path], what: str, advice: str) -> Path:
     for path in paths:
-        if path.exists():
+        if os.path.exists(path):
             return path
     raise FileNotFoundError(f"{what} were not found at {' or '.join(map(str, paths))}; {advice}")

@@ -7,12 +7,12 @@ backslashes.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote
 
 from centernet2.data.findings import Problem, Tally
-from centernet2.data.readers.json_records import Record
+from centernet2.data.readers.json_records import Record, keys_like
 from centernet2.files import (
     files_below,
     is_image_file,
@@ -77,6 +77,11 @@ def _comparable(name: str) -> str:
     return one_form(name).strip().casefold()
 
 
+def is_hidden(path: PurePath) -> bool:
+    """Whether a file is one of the system's: hidden, or a resource fork of macOS."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
 def folders_named(folder: Path, names: Sequence[str]) -> list[Path]:
     """List the subfolders with one of the names, in any case, in the order of names."""
     if not folder.is_dir():
@@ -95,8 +100,10 @@ def find_image_folder(
     names that differ from those of the files a little, then the folders below. Among equally good
     folders the first is chosen; `given` folders replace the usual ones.
     """
-    records = [r for r in content.get("images") or () if isinstance(r, dict)]
-    names = {id(r): _clean_name(r) for r in records}
+    images = content.get("images")
+    records = [r for r in images if isinstance(r, dict)] if isinstance(images, list) else []
+    key = _name_key(records)
+    names = {id(r): _clean_name(r, key) for r in records}
     probes = [
         names[id(r)] for r in records[:: max(1, len(records) // PROBED_IMAGES)] if names[id(r)]
     ]
@@ -111,7 +118,7 @@ def find_image_folder(
             for folder, cut in places
         ]
 
-    hits = count(Path.is_file)
+    hits = count(os.path.isfile)  # a name may be too long for a file
     if not max(hits):
         hits = count(near.find)
     folder, cut = places[hits.index(max(hits))] if max(hits) else (candidates[0], 0)
@@ -120,22 +127,24 @@ def find_image_folder(
     named = [record for record in records if names[id(record)]]
     for record in named:
         name = names[id(record)]  # kept where the images of several folders would become one
-        record["file_name"] = name if claims[short[name]] > 1 else short[name]
+        record[key] = name if claims[short[name]] > 1 else short[name]
     if not max(hits):
         anything = (annotations.parent, annotations.parent.parent)  # such as a whole disk
         likely = [each for each in candidates if each not in anything]
-        return _search_below(likely, named, tally) or folder
-    if not all(_stored(folder, _shorten(name, cut)).is_file() for name in probes):
-        _correct_names(named, folder, near, tally)
+        return _search_below(likely, named, key, tally) or folder
+    if not all(os.path.isfile(_stored(folder, _shorten(name, cut))) for name in probes):
+        _correct_names(named, key, folder, near, tally)
     return folder
 
 
-def _search_below(folders: Sequence[Path], records: Sequence[Record], tally: Tally) -> Path | None:
+def _search_below(
+    folders: Sequence[Path], records: Sequence[Record], key: str, tally: Tally
+) -> Path | None:
     """Find images below one of `folders`, return it, and correct names, in place.
 
     Some tools write names without folders. A name that several folders have is left as it is.
     """
-    wanted = {PurePosixPath(record["file_name"]).name for record in records}
+    wanted = {PurePosixPath(record[key]).name for record in records}
     for folder in folders:
         files: dict[str, list[Path]] = {}
         for path in files_below(folder):
@@ -143,24 +152,26 @@ def _search_below(folders: Sequence[Path], records: Sequence[Record], tally: Tal
                 files.setdefault(path.name, []).append(path)
         if files:
             for record in records:
-                found = files.get(PurePosixPath(record["file_name"]).name, [])
+                found = files.get(PurePosixPath(record[key]).name, [])
                 if len(found) == 1:
                     new = found[0].relative_to(folder).as_posix()
-                    tally.add(IN_SUBFOLDER, f"{record['file_name']!r} is read as {new!r}", new)
-                    record["file_name"] = new
+                    tally.add(IN_SUBFOLDER, f"{record[key]!r} is read as {new!r}", new)
+                    record[key] = new
             return folder
     return None
 
 
-def _correct_names(records: Sequence[Record], folder: Path, near: NearNames, tally: Tally) -> None:
+def _correct_names(
+    records: Sequence[Record], key: str, folder: Path, near: NearNames, tally: Tally
+) -> None:
     """Replace names of missing files by those of files that differ a little, in place."""
-    paths = [_stored(folder, record["file_name"]) for record in records]
-    found = [None if path.is_file() else near.find(path) for path in paths]
+    paths = [_stored(folder, record[key]) for record in records]
+    found = [None if os.path.isfile(path) else near.find(path) for path in paths]
     claims = Counter(new or path for path, new in zip(paths, found, strict=True))
     for record, new in zip(records, found, strict=True):
         if new is not None and claims[new] == 1:
-            tally.add(OTHER_NAME, f"{record['file_name']!r} is read as {new.name!r}", new.name)
-            record["file_name"] = str(PurePosixPath(record["file_name"]).with_name(new.name))
+            tally.add(OTHER_NAME, f"{record[key]!r} is read as {new.name!r}", new.name)
+            record[key] = str(PurePosixPath(record[key]).with_name(new.name))
 
 
 def _stored(folder: Path, name: str) -> Path:
@@ -173,8 +184,14 @@ def _shorten(name: str, cut: int) -> str:
     return str(PurePosixPath(*parts[min(cut, len(parts) - 1) :]))
 
 
-def _clean_name(record: Record) -> str:
-    name = record.get("file_name")
+def _name_key(records: Iterable[Record]) -> str:
+    """Return the key of the file names, perhaps in other letters."""
+    keys = set[str]().union(*records)
+    return "file_name" if "file_name" in keys else [*keys_like("file_name", keys), "file_name"][0]
+
+
+def _clean_name(record: Record, key: str) -> str:
+    name = record.get(key)
     if not isinstance(name, str):
         name = "/".join(str(record.get("coco_url") or "").split("/")[-2:])  # LVIS
     if "?d=" in name:  # Label Studio's local files

@@ -18,7 +18,8 @@ from centernet2.images.image_files import ImageError, image_size
 from centernet2.structures import IntArray, UserId
 
 DUPLICATE_NAMES = "duplicate category names"  # kind of problem
-MAX_EDGE = 2**31 - 1  # pixels
+KNOWN_KEYS = ("id", "file_name", "width", "height", "coco_url")
+MAX_PIXELS = 2**31 - 1  # of an image; no decoder reads more
 
 
 class ImageColumns(NamedTuple):
@@ -43,6 +44,7 @@ class ClassColumns(NamedTuple):
 def read_images(content: Record, folder: Path, log: FindingLog) -> ImageColumns:
     """Read the list of images; the folder is that of their files."""
     table = RecordTable("image", content, "images", log)
+    table.rename_keys(KNOWN_KEYS)
     if not len(table):
         log.add(
             "no images", "refuses", "there is nothing to train on or to evaluate", [0],
@@ -217,14 +219,14 @@ def _file_name(record: Record, folder: Path) -> str | None:
 def _sizes(table: RecordTable, folder: Path, files: Sequence[str | None]) -> IntArray:
     """Heights and widths [records, 2]; 0 where neither record nor file has them."""
     numbers = np.stack([table.numbers_of(key) for key in ("height", "width")], axis=1)
-    with np.errstate(invalid="ignore"):
-        good = (numbers >= 1) & (numbers <= MAX_EDGE) & (numbers == np.floor(numbers))
-    sizes = np.where(good, numbers, 0).astype(np.int64)
-    searched = np.flatnonzero(~good.all(axis=1)).tolist()
-    sizes[searched] = 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        whole = (numbers >= 1) & (numbers == np.floor(numbers))
+        good = whole.all(axis=1) & (numbers.prod(axis=1) <= MAX_PIXELS)
+    sizes = np.where(good[:, None], numbers, 0).astype(np.int64)
+    searched = np.flatnonzero(~good).tolist()
     for row in searched:
         path = folder / (files[row] or "")
-        if path.is_file():
+        if os.path.isfile(path):  # also if its name is too long for a file
             with suppress(ImageError):  # a finding of its own
                 sizes[row] = image_size(path)
     table.log.add(

@@ -47,20 +47,17 @@ class RecordTable:
 
     def rename_keys(self, known: Sequence[str]) -> None:
         """Rename keys in other letters, such as isCrowd, unless the known one is there."""
-        plain = {key.replace("_", ""): key for key in known}
-        keys = set[str]().union(*self.records) - set(known)
-        others = {key: known for key in keys if (known := plain.get(_plain_key(key), ""))}
-        if not others:
-            return
-        renamed = []
-        for row, record in enumerate(self.records):
+        keys = set[str]().union(*self.records)
+        others = {key: name for name in known for key in keys_like(name, keys)}
+        renamed = set()
+        for row, record in enumerate(self.records if others else ()):
             for key in record.keys() & others.keys():
                 if others[key] not in record:
                     record[others[key]] = record[key]
-                    renamed.append(row)
+                    renamed.add(row)
         self.log.add(
             "keys in other letters", "repairs", f"they are read as {', '.join(others.values())}",
-            sorted(set(renamed)), self.has(*others),
+            sorted(renamed), self.has(*others),
         )  # fmt: skip
 
     def column(self, key: str) -> list[Any]:
@@ -244,6 +241,12 @@ def _are_rows(values: Sequence[Any], width: int) -> bool:
     if not set(map(type, values)) <= {list, tuple} or not set(map(len, values)) <= {width}:
         return False
     return set(map(type, chain.from_iterable(values))) <= {int, float}
+
+
+def keys_like(name: str, keys: Iterable[str]) -> list[str]:
+    """Return the keys that are a name in other letters, such as fileName."""
+    plain = _plain_key(name)
+    return sorted(key for key in keys if key != name and _plain_key(key) == plain)
 
 
 def _plain_key(key: str) -> str:

@@ -7,7 +7,7 @@ WRITERS in data/layout_writers.py.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,8 @@ from centernet2.data.readers.image_folders import (
 from centernet2.data.readers.json_file import LISTS, is_json, read_json
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.other_formats import describe_other_format
-from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc
+from centernet2.data.readers.voc import XML_FOLDERS, find_images_of, read_voc, xml_files
+from centernet2.data.readers.xml_text import XML_SUFFIX
 from centernet2.data.readers.yolo import LABEL_FOLDERS, read_yolo
 from centernet2.data.readers.yolo_sources import (
     YAML_SUFFIXES,
@@ -52,7 +53,8 @@ OTHER_TASKS = (  # prefixes of JSON files without ground-truth boxes
 KEY_POINTS = "person_keypoints_"  # prefix of JSON files with boxes, too, of fewer classes
 KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
 # patterns of JSON files in a folder and in the folders below it
-BESIDE, BELOW = ("annotations/*.json", "*.json"), ("*/*.json", "*/annotations/*.json")
+BESIDE = ("annotations/*.json", "*.json")
+BELOW = ("*/*.json", "*/annotations/*.json", "*/*/_annotations.coco.json")
 SMALL_JSON = 2**20  # bytes: the keys of smaller files are all looked at
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 KNOWN_LAYOUTS = (
@@ -140,7 +142,7 @@ def _find_coco(folder: Path, patterns: Sequence[str]) -> dict[str, SplitFiles]:
     """Find JSON files by the first pattern that matches any; deeper may be other data."""
     for pattern in patterns:
         by_split: dict[str, list[Path]] = {}
-        files = list(filter(_is_coco, sorted(folder.glob(pattern))))
+        files = list(filter(_is_coco, _visible(folder, pattern)))
         for file in [each for each in files if not each.name.startswith(KEY_POINTS)] or files:
             by_split.setdefault(split_of(file, folder), []).append(file)
         if by_split.keys() - {ALL}:
@@ -201,7 +203,7 @@ def _find_described_yolo(folder: Path) -> dict[str, SplitFiles]:
     source = find_source(folder)
     if source is not None:
         return _splits_of_source(source)
-    files = (*sorted(folder.glob("*.data")), *sorted(folder.glob("*/*.data")))
+    files = (*_visible(folder, "*.data"), *_visible(folder, "*/*.data"))
     path = next((path for path in files if path.is_file()), None)
     return {} if path is None else _splits_of_source(read_darknet(path))
 
@@ -234,7 +236,7 @@ def _class_list(folder: Path) -> Path | None:
     """
     for pattern in ("", "*/", "*/*/"):
         for name in (*CLASS_LISTS, "*.names"):
-            found = sorted(folder.glob(pattern + name))
+            found = _visible(folder, pattern + name)
             for path in found[1:]:
                 if read_class_list(path) != read_class_list(found[0]):
                     raise ValueError(
@@ -284,34 +286,61 @@ def _has_texts(top: Path, images: Path) -> bool:
 
 
 def _find_voc(folder: Path) -> dict[str, SplitFiles]:
-    for base in (folder, *sorted(folder.glob("VOC20*")), *sorted(folder.glob("VOCdevkit/VOC20*"))):
-        splits = _voc_splits(base)
-        if splits:
-            return splits
-    return {ALL: SplitFiles("voc", folder, (folder,), (folder,))} if _has_xml(folder) else {}
+    """Find Pascal VOC in a folder, in its folders by year, or in the only folder with it."""
+    years = [*folder.glob("VOC20*"), *folder.glob("VOCdevkit/VOC20*")]
+    own = _voc_splits(folder) or _only_voc(filter(Path.is_dir, years))
+    if not own and _has_xml(folder):
+        own = {ALL: SplitFiles("voc", folder, (folder,), (folder,))}
+    return own or _only_voc(_folders(folder))
+
+
+def _only_voc(bases: Iterable[Path]) -> dict[str, SplitFiles]:
+    """Find the splits of the only folder that has any; ValueError if several have."""
+    found = {base: splits for base in sorted(bases) if (splits := _voc_splits(base))}
+    if len(found) > 1:
+        raise ValueError(
+            f"several data sets of Pascal VOC were found: {', '.join(map(str, found))}; give one "
+            "of them"
+        )
+    return next(iter(found.values()), {})
 
 
 def _voc_splits(base: Path) -> dict[str, SplitFiles]:
     """Find the splits of a folder: by lists of names, or folders of XML files."""
     for xml in (each for each in _folders(base) if each.name.lower() in XML_FOLDERS):
-        inner = {SPLIT_WORDS[p.name.lower()]: p for p in _split_folders(xml) if _has_xml(p)}
+        inner = _split_folders(xml, xml_files)
         if inner:  # Annotations/train beside images/train
             parts = {split: (p, find_images_of(p, base, (p.name,))) for split, p in inner.items()}
             return _voc_parts(parts)
-        if _has_xml(xml):
+        if xml_files(xml):
             images = find_images_of(xml, base)
             files = _voc_lists(base) or {ALL: xml}
             return {
                 split: SplitFiles("voc", file, (images,), (xml,)) for split, file in files.items()
             }
     parts = {}
-    for folder in _split_folders(base):
-        xml = next(
-            (x for x in _folders(folder) if x.name.lower() in XML_FOLDERS and _has_xml(x)), folder
-        )
-        if _has_xml(xml):
-            parts[SPLIT_WORDS[folder.name.lower()]] = (xml, find_images_of(xml, folder))
+    for split, folder in _split_folders(base, _xml_folder).items():
+        xml = _xml_folder(folder) or folder
+        parts[split] = (xml, find_images_of(xml, folder))
     return _voc_parts(parts)
+
+
+def _xml_folder(folder: Path) -> Path | None:
+    """Return the folder of the XML files in a folder, which may be itself."""
+    named = (x for x in _folders(folder) if x.name.lower() in XML_FOLDERS and xml_files(x))
+    return next(named, folder if _has_xml(folder) else None)
+
+
+def _split_folders(parent: Path, has_xml: Callable[[Path], object]) -> dict[str, Path]:
+    """Return the folders that are named like a split and have XML files, by split."""
+    found: dict[str, Path] = {}
+    for folder in _folders(parent):
+        split = SPLIT_WORDS.get(folder.name.lower())
+        if split and has_xml(folder) and found.setdefault(split, folder) != folder:
+            raise ValueError(
+                f"{found[split]} and {folder} are both the {split} split; join or rename them"
+            )
+    return found
 
 
 def _voc_parts(parts: dict[str, tuple[Path, Path]]) -> dict[str, SplitFiles]:
@@ -336,13 +365,14 @@ def _voc_lists(base: Path) -> dict[str, Path]:
     return {}
 
 
-def _split_folders(folder: Path) -> list[Path]:
-    return [path for path in _folders(folder) if path.name.lower() in SPLIT_WORDS]
-
-
 def _folders(folder: Path) -> Sequence[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def _has_xml(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.glob("*.[xX][mM][lL]"), None) is not None
+    return any(path.suffix.lower() == XML_SUFFIX for path in _visible(folder, "*"))
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """List what a pattern matches, without hidden files such as ._obj.data of macOS."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))

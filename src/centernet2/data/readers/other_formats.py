@@ -6,13 +6,12 @@ from centernet2.files import files_below, is_image_file, printable
 from centernet2.text_files import unicode_encoding
 
 READ_BYTES = 2**20  # of a JSON file: its first records
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 EXPORT = "export or convert it to COCO, YOLO or Pascal VOC"
 SUFFIXES = {
-    ".csv": f"a table; {EXPORT}",
-    ".tsv": f"a table; {EXPORT}",
-    ".tfrecord": f"a file of TensorFlow; {EXPORT}",
-    ".jsonl": f"a file of JSON lines; {EXPORT}",
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), f"a table; {EXPORT}"),
+    **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), f"a file of TensorFlow; {EXPORT}"),
+    **dict.fromkeys((".jsonl", ".ndjson"), f"a file of JSON lines; {EXPORT}"),
     ".xml": "an XML file in a folder that is not read; put Pascal VOC's into Annotations/",
 }
 COCO_WORDS = ('"images"', '"image_id"')

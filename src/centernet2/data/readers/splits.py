@@ -1,6 +1,7 @@
 """Load the training or validation split of a data set, or divide undivided data."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +85,7 @@ def load_split_files(files: SplitFiles, split: str, path: Path, *, masks: bool) 
 
 def _has_images(dataset: DetectionDataset) -> bool:
     probes = np.linspace(0, len(dataset) - 1, min(PROBED_IMAGES, len(dataset))).astype(int).tolist()
-    return any(dataset.image_path(i).is_file() for i in probes)
+    return any(os.path.isfile(dataset.image_path(i)) for i in probes)
 
 
 def divide(count: int, val_fraction: float, seed: int) -> tuple[IntArray, IntArray]:

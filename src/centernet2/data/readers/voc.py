@@ -7,20 +7,23 @@ VOC as the source.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image_check import read_sizes
-from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
+from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named, is_hidden
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.voc_xml import FROM_POLYGON, VocFile, read_annotation
 from centernet2.data.readers.xml_text import XML_SUFFIX, parse_xml
-from centernet2.files import is_image_file, one_form, without_image_suffix
+from centernet2.files import files_below, is_image_file, one_form, without_image_suffix
 from centernet2.images.heif import open_image
 from centernet2.images.image_files import ROTATED, ImageError, orientation_of
 from centernet2.text_files import read_text_file
 
+Item = TypeVar("Item")
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")  # in lower case
 FLAGGED = re.compile(r"(.*\S)\s+(-1|0|1)")  # a line of a class's list
 NO_ANNOTATION = Problem(
@@ -52,14 +55,15 @@ DELETED = Problem(
 def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tally) -> Record:
     """Read the records of one split in COCO's format; `tally` counts repaired input.
 
-    Raises:
-        ValueError: a file is damaged, or a split to train on or to evaluate with has no object.
-
     Args:
         names: the list of the split's images (ImageSets/Main/train.txt; their XML files are in the
             first folder), or the folder of the split's XML files.
-        xml_folders: XML folders of all splits, whose class names together define the labels.
+        xml_folders: XML folders of all splits, whose class names together define the labels. If
+            they have only folders, these may have the names of folders of images.
         images: folder of the image files.
+
+    Raises:
+        ValueError: a file is damaged, or a split to train on or to evaluate with has no object.
     """
     read = _read_all(xml_folders, names, tally)
     classes = sorted({each.name for file in read.values() for each in file.objects})
@@ -67,12 +71,12 @@ def read_voc(names: Path, xml_folders: Sequence[Path], images: Path, tally: Tall
     content: Record = {"images": [], "annotations": []}
     content["categories"] = [{"id": label, "name": name} for name, label in label_of.items()]
     if names.is_dir():
-        paths = [path for path in read if path.parent == names]
+        paths = [path for path in read if path.is_relative_to(names)]
     else:
         paths = listed_files(names, xml_folders[0], read, tally)
     if not paths:
         raise ValueError(f"{names}: there is no image in the list; add their names")
-    stored = _ImageNames(images)
+    stored = _ImageNames(images, by_path=any(path.parent not in xml_folders for path in read))
     found = {path: stored.find(read[path].file_name, path, tally) for path in paths}
     file_of = _one_each(found, images, tally)
     sizes = read_sizes([images / file for file in file_of.values()], f"{tally.split} image sizes")
@@ -100,7 +104,24 @@ def find_images_of(xml: Path, base: Path, inner: Sequence[str] = ()) -> Path:
     for place in (*places, xml, base):
         if place.is_dir() and any(is_image_file(entry.name) for entry in os.scandir(place)):
             return place
-    return next((place for place in places if place.is_dir()), xml)
+    below = (place for place in places if any(map(is_image_file, files_below(place))))
+    return next(below, None) or next((place for place in places if place.is_dir()), xml)
+
+
+def xml_files(folder: Path) -> list[Path]:
+    """List the XML files of a folder, or else of the folders below it."""
+    return [folder / name for name in _files_of(folder, lambda n: n.lower().endswith(XML_SUFFIX))]
+
+
+def _files_of(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
+    """List the visible files of a folder, or else those below it by their relative paths."""
+    top = os.listdir(folder) if folder.is_dir() else []
+    below = (path.relative_to(folder).as_posix() for path in files_below(folder))
+    for names in (top, below):
+        found = [each for each in names if is_wanted(each) and not is_hidden(PurePosixPath(each))]
+        if found:
+            return sorted(found)
+    return []
 
 
 def _read_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path, VocFile]:
@@ -108,18 +129,17 @@ def _read_all(folders: Sequence[Path], names: Path, tally: Tally) -> dict[Path, 
     read: dict[Path, VocFile] = {}
     others: dict[Path, str] = {}
     for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() == XML_SUFFIX and not path.name.startswith("."):
-                root = parse_xml(path)
-                if root.tag == "annotation":
-                    read[path] = read_annotation(root, path)
-                else:
-                    others[path] = root.tag
+        for path in xml_files(folder):
+            root = parse_xml(path)
+            if root.tag == "annotation":
+                read[path] = read_annotation(root, path)
+            else:
+                others[path] = root.tag
     for path, tag in others.items():
         text = f"{path}: the root element is <{tag}>, not <annotation>"
         if not read:
             raise ValueError(f"{text}; export the data set in Pascal VOC's format")
-        if path.parent == names or not names.is_dir():
+        if path.is_relative_to(names) or not names.is_dir():
             tally.add(NO_ANNOTATION, text)
     return read
 
@@ -132,7 +152,8 @@ def listed_files(
     A name may have spaces, folders and the suffix of an image. A list of a class marks images
     without it by -1, the others by 0 or 1.
     """
-    file_of = {one_form(path.stem): path for path in files if path.parent == folder}
+    paths = {one_form(path.relative_to(folder).with_suffix("").as_posix()): path for path in files}
+    file_of = _with_last_parts(paths)
     rows = []
     for number, line in enumerate(one_form(read_text_file(names)).split("\n"), start=1):
         if line.strip():
@@ -162,34 +183,51 @@ def listed_files(
     return list(found)
 
 
-def _stem(name: str, known: Mapping[str, Path]) -> str:
-    """Return an image's name without folders and, if unknown with it, without suffix."""
-    last = name.strip().replace("\\", "/").rsplit("/", 1)[-1]
-    if last in known:
-        return last
-    stem, suffix = os.path.splitext(last)
-    return stem if suffix.lower() == XML_SUFFIX else without_image_suffix(last)
+def _stem(name: str, known: Collection[str]) -> str:
+    """Return an image's name as it is known: without some of its folders and its suffix."""
+    parts = name.strip().replace("\\", "/").split("/")
+    tails = ("/".join(parts[start:]) for start in range(len(parts)))
+    forms = [form for tail in tails for form in (tail, _without_suffix(tail))]
+    return next((form for form in forms if form in known), forms[-1])
+
+
+def _without_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() == XML_SUFFIX else without_image_suffix(name)
+
+
+def _with_last_parts(items: Mapping[str, Item]) -> dict[str, Item]:
+    """Add to items by path those by its last part, where only one has it."""
+    last = {path: path.rpartition("/")[2] for path in items}
+    counts = Counter(last.values())
+    return {**{last[p]: each for p, each in items.items() if counts[last[p]] == 1}, **items}
 
 
 class _ImageNames:
-    """The image files of a folder, by name and by stem in any case."""
+    """The image files of a folder, by name and by stem in any case.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        by_path: XML files are in folders of the same names as those of the images.
+    """
+
+    def __init__(self, folder: Path, *, by_path: bool) -> None:
         self.folder = folder
-        self.names: dict[str, str] = {}
-        self.by_stem: dict[str, str] = {}
-        entries = os.scandir(folder) if folder.is_dir() else ()
-        for name in sorted(entry.name for entry in entries):
-            if is_image_file(name) and not name.startswith("."):
-                self.names.setdefault(_key(name), name)
-                self.by_stem.setdefault(_key(os.path.splitext(name)[0]), name)
+        names: dict[str, str] = {}
+        by_stem: dict[str, str] = {}
+        for name in _files_of(folder, is_image_file):
+            names.setdefault(_key(name), name)
+            by_stem.setdefault(_key(os.path.splitext(name)[0]), name)
+        self.names = names if by_path else _with_last_parts(names)
+        self.by_stem = by_stem if by_path else _with_last_parts(by_stem)
 
     def find(self, stated: str, path: Path, tally: Tally) -> str:
         """Return the image of an XML file: the one of its own name, or the stated one."""
         existing = self.names.get(_key(stated))
-        if (self.folder / stated).is_file() and stated:
+        if stated and os.path.isfile(self.folder / stated):
             existing = stated
-        own = self.by_stem.get(_key(path.stem))
+        parts = (*path.parts[:-1], path.stem)
+        tails = (_key("/".join(parts[start:])) for start in range(len(parts)))
+        own = next((self.by_stem[tail] for tail in tails if tail in self.by_stem), None)
         stem, suffix = os.path.splitext(stated)
         if existing is not None and (own is None or _key(stem) == _key(path.stem)):
             return existing
@@ -210,13 +248,13 @@ def _one_each(file_of: Mapping[Path, str], folder: Path, tally: Tally) -> dict[P
     """Leave out all but one XML file of an image: that of its name, or else the first."""
 
     def has_other_name(path: Path) -> bool:
-        return _key(path.stem) != _key(os.path.splitext(file_of[path])[0])
+        return _key(path.stem) != _key(PurePosixPath(file_of[path]).stem)
 
     chosen: dict[str, Path] = {}
     others = set()
     for path in sorted(file_of, key=has_other_name):
         file = file_of[path]
-        if chosen.setdefault(file, path) != path and (folder / file).is_file():
+        if chosen.setdefault(file, path) != path and os.path.isfile(folder / file):
             tally.add(SAME_IMAGE, f"{path}: {file}", file)
             others.add(path)
     return {path: file for path, file in file_of.items() if path not in others}

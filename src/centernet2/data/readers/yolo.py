@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from centernet2.data.findings import Problem, Tally
 from centernet2.data.image_check import read_sizes
-from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named
+from centernet2.data.readers.image_folders import IMAGE_FOLDERS, folders_named, is_hidden
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
@@ -37,6 +37,10 @@ SHARED_LABELS = Problem(
 OTHER_CASE = Problem(
     "label files whose name differs from the image's in upper and lower case", "repairs",
     "they are read; rename them",
+)  # fmt: skip
+OTHER_FOLDER = Problem(
+    "label files in another folder than those of the other images", "drops",
+    "move them into the folder of the others",
 )  # fmt: skip
 NO_LABELS = Problem(
     "images without a label file", "note", "they are images without an object (background)"
@@ -154,7 +158,7 @@ def images_of_place(place: Path, source: YoloSource, tally: Tally) -> list[Path]
     """List the images below a folder, or in a text file, or the image itself."""
     if place.is_dir():
         below = filter(is_image_file, files_below(place))
-        return sorted(path for path in below if not _is_hidden(path.relative_to(place)))
+        return sorted(path for path in below if not is_hidden(path.relative_to(place)))
     if is_image_file(place):
         return [place]
     lines = [line.strip().strip('"') for line in read_text_file(place).split("\n")]
@@ -167,7 +171,7 @@ def images_of_place(place: Path, source: YoloSource, tally: Tally) -> list[Path]
     for number, line in numbered:
         places = (candidates(roots, form) for form in unicode_forms(line))
         tried = [path for each in places for path in (*each[rank : rank + 1], *each)]
-        image = next((path for path in tried if path.is_file()), None)
+        image = next(filter(os.path.isfile, tried), None)
         if image is None:
             tally.add(UNLISTED, f"{place}, line {number}: {line}", line)
         else:
@@ -187,13 +191,8 @@ def _usual_rank(lines: Sequence[str], roots: Sequence[Path]) -> int:
     hits: dict[int, int] = {}
     for line in lines[:: max(1, len(lines) // PROBED_LINES)]:
         for rank, path in enumerate(candidates(roots, line)):
-            hits[rank] = hits.get(rank, 0) + path.is_file()
+            hits[rank] = hits.get(rank, 0) + os.path.isfile(path)
     return max(hits, key=lambda rank: (hits[rank], -rank))
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether a file is one of the system's: hidden, or a resource fork of macOS."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _label_files(
@@ -221,6 +220,9 @@ def _label_files(
             if other is not None:
                 tally.add(OTHER_CASE, f"{images[i].name}: {other}", str(images[i]))
                 keys.add(one_form(other.stem))
+            elsewhere = (listed[each].texts.get(stem) for each in folders if _is_of(each, folder))
+            if files[i] is None and (unread := next(filter(None, elsewhere), None)):
+                tally.add(OTHER_FOLDER, f"{images[i].name}: {unread}", str(images[i]))
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
             _count_lonely(texts, keys, folder, tally)

@@ -147,7 +147,7 @@ def _classes(
             f"{path}: nc is {count[:SHOWN_LETTERS]}, not a number of classes; correct it"
         )
     if names is None or names in NO_VALUE:
-        made = {number: f"class_{number}" for number in range(int(count))} if count else {}
+        made = {k: f"class_{k}" for k in range(int(count) if count.isdecimal() else 0)}
         return require_classes(made, path), ((NO_NAMES, f"{path}: nc is {count}"),)
     if isinstance(names, list):
         classes = dict(enumerate(names))
@@ -305,7 +305,7 @@ def find_path(roots: Sequence[Path], text: str, *, inner: bool = False) -> Path 
     tried = [place for form in unicode_forms(text) for place in candidates(roots, form)]
     if inner:
         tried = [*candidates(roots, re.sub(r"^(\.\./)+", "", _slashes(text))), *tried]
-    existing = next((place for place in tried if place.exists()), None)
+    existing = next(filter(os.path.exists, tried), None)
     return existing or next(filter(None, map(in_any_case, tried)), None)
 
 
@@ -314,7 +314,7 @@ def candidates(roots: Sequence[Path], text: str) -> list[Path]:
     text = _slashes(text)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     absolute = text.startswith("/") or re.match(r"[A-Za-z]:", text) is not None
-    places = [Path(text).expanduser()] if absolute or text.startswith("~") else []
+    places = [Path(os.path.expanduser(text))] if absolute or text.startswith("~") else []
     if not absolute:
         places += [root / Path(*parts) for root in roots]
     while parts and parts[0] == "..":
@@ -337,7 +337,7 @@ def _slashes(text: str) -> str:
 
 def in_any_case(path: Path) -> Path | None:
     """Find a path whose parts may be written in other letters, large or small."""
-    if path.exists():
+    if os.path.exists(path):
         return path
     if path.parent == path or path.name == "..":
         return None
