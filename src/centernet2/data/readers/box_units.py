@@ -1,4 +1,4 @@
-"""Tell the form and unit of a file's boxes: sizes, corners or centers; pixels or shares."""
+"""Tell the form and unit of boxes: corners or centers, pixels or shares."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
