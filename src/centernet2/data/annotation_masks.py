@@ -131,7 +131,7 @@ def draw_polygons(polygons: Sequence[Tensor], size: tuple[int, int]) -> Tensor: 
 
 
 def cover_pixels(polygons: Sequence[Tensor], size: tuple[int, int]) -> bool:
-    """Whether polygons cover a pixel of an image of `size`, which need not fit into memory."""
+    """Whether polygons cover a pixel of an image of `size`, which may be a large one."""
     return bool(rle.area(_run_lengths(polygons, size)))
 
 

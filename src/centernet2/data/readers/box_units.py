@@ -41,7 +41,7 @@ OTHER_FORMS = (
 
 
 def find_other_form(xywh: FloatArray, sizes: npt.NDArray[np.integer[Any]]) -> BoxForm | None:
-    """Return the form of boxes that should be [x, y, width, height], if it is another one.
+    """Return the form of boxes, if it is another one than [x, y, width, height].
 
     It is if all of them are valid in it, and many exceed their images if read as x, y, width and
     height. `sizes` [B, 2] holds the (height, width) of each box's image.

@@ -286,7 +286,7 @@ def _has_texts(top: Path, images: Path) -> bool:
 
 
 def _find_voc(folder: Path) -> dict[str, SplitFiles]:
-    """Find Pascal VOC in a folder, in its folders by year, or in the only folder with it."""
+    """Find Pascal VOC in a folder, in its folders by year, or in the only one with it."""
     years = [*folder.glob("VOC20*"), *folder.glob("VOCdevkit/VOC20*")]
     own = _voc_splits(folder) or _only_voc(filter(Path.is_dir, years))
     if not own and _has_xml(folder):

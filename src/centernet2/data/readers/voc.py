@@ -114,7 +114,7 @@ def xml_files(folder: Path) -> list[Path]:
 
 
 def _files_of(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
-    """List the visible files of a folder, or else those below it by their relative paths."""
+    """List the visible files of a folder, or else those below it, by relative paths."""
     top = os.listdir(folder) if folder.is_dir() else []
     below = (path.relative_to(folder).as_posix() for path in files_below(folder))
     for names in (top, below):
@@ -184,7 +184,7 @@ def listed_files(
 
 
 def _stem(name: str, known: Collection[str]) -> str:
-    """Return an image's name as it is known: without some of its folders and its suffix."""
+    """Return an image's name as it is known, without some of its folders and suffix."""
     parts = name.strip().replace("\\", "/").split("/")
     tails = ("/".join(parts[start:]) for start in range(len(parts)))
     forms = [form for tail in tails for form in (tail, _without_suffix(tail))]
