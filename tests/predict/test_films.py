@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from centernet2.pictures import is_own_picture
+from centernet2.predict import film_writer
 from centernet2.predict.film_writer import FilmWriter
 from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource
 from tests.helpers.films import SIZE, brightness, require_av, sound_of, write_film
@@ -55,9 +56,10 @@ def test_every_frame_is_read_at_its_time(tmp_path: Path, suffix: str) -> None:
     assert steps == pytest.approx([0.04] * 11, abs=0.002)
 
 
-def test_times_of_a_variable_rate_are_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_times_of_a_variable_rate_are_kept(tmp_path: Path, suffix: str) -> None:
     times = [Fraction(t, 100) for t in (0, 4, 9, 30, 31, 55)]
-    path = write_film(tmp_path / "a.mp4", 6, times=times)
+    path = write_film(tmp_path / f"a{suffix}", 6, times=times)
     for film in (path, rewritten(path)):
         assert [frame.time for frame in frames_of(film)] == times
 
@@ -134,6 +136,13 @@ def test_interrupted_film_keeps_its_beginning(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
+def test_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film_writer, "ENCODER", "absent")
+    with pytest.raises(ValueError, match=r"with the encoder absent, .* --write json"):
+        FilmWriter(tmp_path / "b", Fraction(25))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_film_without_frames_is_not_written(tmp_path: Path) -> None:
     with FilmWriter(tmp_path / "b", Fraction(25)):
         pass
@@ -186,6 +195,22 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     assert 10 < len(frames) < 40
     assert re.search(r"a\.avi: \d+ of \d+ frames are damaged and left out", message)
     assert abs(frames[-1].image.mean() - brightness(39)) < 3
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [
+    (".mkv", "mjpeg"), (".avi", "mpeg4"), (".flv", "flv1"), (".ts", "mpeg2video"),
+    (".mpg", "mpeg2video"),
+])  # fmt: skip
+def test_frames_that_the_reader_skips_are_counted(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = write_film(tmp_path / f"a{suffix}", 100, codec=codec, size=(144, 176))
+    content = bytearray(path.read_bytes())
+    start, end = len(content) * 4 // 10, len(content) * 6 // 10
+    content[start:end] = bytes(end - start)
+    path.write_bytes(content)
+    frames, message = incomplete_frames_of(path)
+    assert 60 < len(frames) < 90
+    lost, total = map(int, re.findall(r"(\d+) of (\d+) frames are damaged", message)[0])
+    assert len(frames) + lost == total and 97 <= total <= 101
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv"])

@@ -23,6 +23,17 @@ ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast"}
 logger = logging.getLogger(__name__)
 
 
+def require_encoder() -> None:
+    """Raise ValueError if PyAV cannot encode films."""
+    try:
+        import_av().Codec(ENCODER, "w")
+    except ValueError as error:  # such as of the PyAV of some distributions
+        raise ValueError(
+            f"drawn films need PyAV with the encoder {ENCODER}, which its wheel has: pip install "
+            "--force-reinstall av; or write no pictures, as by --write json"
+        ) from error
+
+
 class FilmWriter:
     """An MP4 file that appears when it is closed.
 
@@ -35,6 +46,7 @@ class FilmWriter:
     """
 
     def __init__(self, path: Path, rate: Fraction, sound_of: FilmSource | None = None) -> None:
+        require_encoder()
         self._av = import_av()
         self._sound = None if sound_of is None else FilmSound(sound_of)
         self.path = path.with_name(f"{path.name}.mp4")

@@ -22,6 +22,9 @@ SECOND = 1_000_000  # in the unit of a container's times
 WITHOUT_LENGTH = ("avi",)  # formats whose header states the number of frames instead
 RESTARTED = 1  # seconds by which times run backwards where a recording begins anew
 SHORT = Fraction(1, 20)  # of the stated length, by which headers may be wrong
+# formats whose readers skip damaged parts, and the bytes that are at most between their packets
+HEAD_BYTES = {"matroska,webm": 100, "flv": 100, "avi": 100, "mpeg": 10_000}
+DELAY_FRAMES = 64  # after a packet, within which its frame comes out of the decoder
 BEFORE_FRAMES = (b"ftyp", b"free", b"skip", b"uuid", b"wide")  # boxes of MP4 and QuickTime files
 
 
@@ -70,6 +73,43 @@ class Timeline:
         placed = time + self._offset
         self._end = max(self._end or placed, placed + length)
         return placed
+
+
+class Holes:
+    """Count the frames that are missing where bytes of a file give no packet.
+
+    Many readers skip a damaged part without an error. AVI files have no times, so there the number
+    of frames that the header states tells what is missing.
+
+    Args:
+        format: of the film.
+        rate: frames per second.
+    """
+
+    def __init__(self, format: str, rate: Fraction) -> None:
+        self.found = False
+        self.missing = 0  # frames, about if the rate varies
+        self._most, self._rate = HEAD_BYTES.get(format), rate
+        self._place: int | None = None  # in the file, of the last packet
+        self._end = 0  # of the packets at this place
+        self._watched = 0  # next frames, which a hole may precede
+
+    def add_packet(self, packet: Any) -> None:
+        """Look for a hole before the next packet of the file."""
+        if packet.is_corrupt:  # as the packets of .ts files tell
+            self._watched = DELAY_FRAMES
+        if self._most is not None and packet.pos is not None:
+            if packet.pos != self._place:  # a block may hold several packets
+                if self._place is not None and packet.pos - self._end > self._most:
+                    self.found, self._watched = True, DELAY_FRAMES
+                self._place = self._end = packet.pos
+            self._end += packet.size
+
+    def add_frame(self, seconds: Fraction) -> None:
+        """Count what is missing before the next frame, by the seconds since the last one."""
+        if self._watched:
+            self._watched -= 1
+            self.missing += max(0, round(seconds * self._rate) - 1)
 
 
 def import_av() -> ModuleType:
@@ -156,11 +196,14 @@ class Film:
         Raises:
             FilmError: the film breaks off, or not all of its frames could be read.
         """
-        count, damaged = 0, 0
+        count, damaged, seen = 0, 0, 0
         time, end = Fraction(-1) / self.rate, Fraction(0)
         packets, timeline = self._container.demux(), Timeline()
+        holes = Holes(self._container.format.name, self.rate)
         while (packet := self._next_packet(packets, time)) is not None:
             end = max(end, self._end_of(packet))
+            holes.add_packet(packet)
+            seen += packet.stream_index == self._stream.index and packet.dts is not None
             is_repeat = packet.size == 0 and packet.dts is not None  # the frame before it stays
             if packet.stream_index != self._stream.index or is_repeat:
                 continue
@@ -170,9 +213,14 @@ class Film:
                 damaged += packet.size > 0
                 continue
             for frame in decoded:
-                count, time = count + 1, self._time_of(frame, time, timeline)
+                before, time = time, self._time_of(frame, time, timeline)
+                if count:
+                    holes.add_frame(time - before)
+                count += 1
                 yield FilmFrame(_upright_image(frame), time)
-        self._require_all(count, damaged, end)
+        if holes.found and self._container.format.name in WITHOUT_LENGTH:
+            holes.missing = self._stream.frames - seen
+        self._require_all(count, max(damaged, holes.missing), end)
 
     def _next_packet(self, packets: Iterator[Any], time: Fraction) -> Any | None:
         try:

@@ -241,7 +241,7 @@ def test_threads_reach_an_exported_file(
     ({"film": FilmOptions(stream_timeout=3)}, "--stream-timeout is of films"),
     ({"photos": "film.mp4"}, r"film\.mp4 is no image, and --engine ray reads images alone"),
     ({"photos": "-"}, "- is no image"),
-    ({"photos": "rtsp://camera/live"}, "live is no image"),
+    ({"photos": "rtsp://user:secret@camera/live"}, r"^rtsp://user:\*\*\*@camera/live is no image"),
 ])  # fmt: skip
 def test_what_an_engine_does_not_do_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from centernet2.builders.prediction.prediction_options import ENGINES, DetectionOptions, FilmOptions
 from centernet2.files import printable
+from centernet2.images.storage import shown_name
 from centernet2.outputs import writable_folder
 from centernet2.predict.counting import Line, Zone, parse_points
+from centernet2.predict.film_writer import require_encoder
 from centernet2.predict.films import Film, FilmError, import_av
 from centernet2.predict.output_files import (
     DEFAULT_KINDS,
@@ -94,6 +96,8 @@ def plan_prediction(
         _require_films(sources)
     if any(each.kind in (SourceKind.FILM, SourceKind.STREAM) for each in sources):
         import_av()
+        if "pictures" in kinds:
+            require_encoder()
     return plan
 
 
@@ -137,13 +141,13 @@ def _require_images(plan: Plan) -> None:
     others = [source for source in plan.sources if source.kind not in read]
     if others:
         raise ValueError(
-            f"{printable(others[0].path)} is no image, and --engine {engine} reads images alone; "
+            f"{shown_name(others[0].path)} is no image, and --engine {engine} reads images alone; "
             "predict on films, cameras and the standard input without --engine"
         )
 
 
 def _require_films(sources: Sequence[Source]) -> None:
-    images = [printable(source.path) for source in sources if source.kind is SourceKind.IMAGE]
+    images = [shown_name(source.path) for source in sources if source.kind is SourceKind.IMAGE]
     if images:
         raise ValueError(
             f"{images[0]} is no film, and only films have tracks; leave it out, or leave out "
