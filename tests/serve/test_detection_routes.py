@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import json
 import struct
@@ -18,6 +19,7 @@ from tests.helpers.serving import StandIn, as_base64, client_of, encode, encode_
 
 PNG = {"Content-Type": "image/png"}
 JSON = {"Content-Type": "application/json"}
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
 BEST = {"box": [8.0, 6.0, 40.0, 36.0], "score": 0.9, "label": 1, "class": "dog"}
 
 
@@ -112,11 +114,26 @@ def test_picture_is_asked_for_by_header_or_option(client: TestClient, kind: str)
             assert len(picture.getcolors(1 << 24)) > 1  # boxes are drawn on the plain image
 
 
+def test_picture_that_a_format_does_not_hold_is_refused(client: TestClient) -> None:
+    content = encode(size=(20, 17_000))
+    answer = client.post("/detect?format=webp", content=content, headers=PNG)
+    assert (answer.status_code, "17000 x 20 pixels cannot be WEBP" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_state_is_asked_for_without_content(client: TestClient, path: str) -> None:
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 REFUSED = {
     "no type": ({"content": encode()}, 415, "there is no content type"),
     "other type": ({"content": encode(), "headers": {"Content-Type": "text/plain"}}, 415,
                    "'text/plain'"),
     "no image": ({"content": b"hello", "headers": PNG}, 415, "no image of a known format"),
+    "program": ({"content": EPS, "headers": PNG}, 415, "no image of a known format"),
+    "compressed": ({"content": gzip.compress(encode()),
+                    "headers": PNG | {"Content-Encoding": "gzip"}}, 415, "without compression"),
     "empty": ({"content": b"", "headers": PNG}, 422, "an image is empty"),
     "damaged": ({"content": encode(size=(300, 300))[:200], "headers": PNG}, 422, "not a readable"),
     "no JSON": ({"content": b"{", "headers": JSON}, 422, "the body is no JSON"),

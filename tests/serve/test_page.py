@@ -14,6 +14,7 @@ from tests.helpers.browser import Page, find_chromium, open_page
 from tests.helpers.serving import (
     HOST,
     NAMES,
+    as_base64,
     client_of,
     encode,
     make_model,
@@ -212,3 +213,31 @@ def test_every_control_has_a_name_for_screen_readers(page: Page) -> None:
     roles = [each for each in nodes if each.get("role", {}).get("value") in controls]
     assert len(roles) >= 8
     assert all(each["name"]["value"] for each in roles if not each.get("ignored"))
+
+
+OPEN_TWO = """(async () => {
+  const { fetch } = window, wait = (time) => new Promise((done) => setTimeout(done, time));
+  let calls = 0;
+  window.fetch = async (path, options) => { // the answers to the first image's two are late
+    const isLate = path.startsWith("detect") && calls++ < 2, answer = await fetch(path, options);
+    if (isLate) await wait(1000);
+    return answer;
+  };
+  for (const content of CONTENTS) {
+    const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], "a.png", { type: "image/png" }));
+    document.dispatchEvent(new DragEvent("drop", { dataTransfer }));
+    await wait(300);
+  }
+  await wait(1500);
+  window.fetch = fetch;
+  return document.querySelector("tbody tr").lastChild.textContent;
+})()"""
+
+
+@pytest.mark.long
+def test_last_image_stays_though_an_earlier_answer_comes_later(page: Page) -> None:
+    contents = [as_base64(encode(size=size)) for size in ((60, 120), (30, 40))]
+    box = page.evaluate(OPEN_TWO.replace("CONTENTS", str(contents)))
+    assert box == "4, 3, 20, 18"  # of the second image

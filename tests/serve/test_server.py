@@ -103,6 +103,24 @@ def test_body_that_does_not_arrive_is_408() -> None:
         assert b" 408 " in client.recv(4096).split(b"\r\n")[0]
 
 
+@pytest.mark.parametrize(("earlier", "sent"), [
+    (b"", b""),
+    (b"", b"POST /detect HTTP/1.1\r\nHost:"),
+    (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /detect HTTP/1.1\r\nHost:"),
+])  # fmt: skip
+def test_client_that_sends_no_whole_request_is_cut(earlier: bytes, sent: bytes) -> None:
+    with (
+        serving(make_service(options=ServiceOptions(Limits(timeout=0.3)))) as port,
+        socket.create_connection((HOST, port), 10) as client,
+    ):
+        if earlier:
+            client.sendall(earlier)
+            assert b" 200 " in client.recv(4096)
+        client.sendall(sent)
+        while client.recv(4096):
+            pass
+
+
 def test_client_that_does_not_read_is_cut() -> None:
     """Its answer is larger than the buffers of the connection; else the service would not end."""
     image = encode_noise((1200, 1600))

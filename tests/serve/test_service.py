@@ -9,7 +9,14 @@ import pytest
 from centernet2.serve import service as service_module
 from centernet2.serve.addresses import AddressRules
 from centernet2.serve.service import Service
-from tests.helpers.serving import StandIn, encode, make_model
+from tests.helpers.serving import (
+    StandIn,
+    client_of,
+    encode,
+    make_model,
+    make_service,
+    wait_until,
+)
 
 
 def test_a_service_ends_while_it_warms_up() -> None:
@@ -48,3 +55,26 @@ def test_slow_hosts_keep_no_image_waiting(monkeypatch: pytest.MonkeyPatch) -> No
         await service.stop()
 
     asyncio.run(main())
+
+
+def test_device_that_fails_is_not_ready_until_it_works_again() -> None:
+    predictor = StandIn()
+    service = make_service(predictor)
+    with client_of(service) as client:
+
+        def ask() -> int:
+            content, headers = encode(0), {"Content-Type": "image/png"}
+            status: int = client.post("/detect", content=content, headers=headers).status_code
+            return status
+
+        def ready() -> int:
+            status: int = client.get("/ready").status_code
+            return status
+
+        assert (ask(), ready()) == (200, 200)
+        predictor.bad_value = 0  # of the blank image, too
+        assert ask() == 500
+        wait_until(lambda: ready() == 503)
+        predictor.bad_value = None
+        wait_until(lambda: ready() == 200)
+        assert ask() == 200

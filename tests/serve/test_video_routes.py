@@ -41,9 +41,12 @@ def state(client: TestClient, number: str) -> str:
 
 
 def test_film_gives_a_line_for_each_frame_and_a_drawn_film(film: bytes) -> None:
-    with client_of(service_with()) as client:
+    service = service_with()
+    with client_of(service) as client:
         number = upload(client, film, "score_threshold=0.6&draw=true")
         wait_until(lambda: state(client, number) == "done", 60)
+        film_file = service.videos.get(number).folder / "film"
+        wait_until(lambda: not film_file.exists())  # which nobody needs any more
         assert client.get(f"/videos/{number}").json() == {
             "id": number, "state": "done", "frames": 9, "total": 9,
         }  # fmt: skip
@@ -60,6 +63,7 @@ def test_film_gives_a_line_for_each_frame_and_a_drawn_film(film: bytes) -> None:
 @pytest.mark.parametrize(("query", "content", "status", "sentence"), [
     ("", b"", 422, "the film is empty"),
     ("", b"no film at all", 415, "cannot be read as a film"),
+    ("", b"ffconcat version 1.0\nfile 'film'\n", 415, "(Invalid argument)"),  # a list of itself
     ("camera=door", b"", 422, "there is no camera 'door'; did you mean 'doors'?"),
     ("camera=http://10.0.0.1/", b"", 422, "there is no camera"),
     ("classes=bird", b"x", 422, "has no class 'bird'"),

@@ -93,5 +93,12 @@ def to_picture(prediction: "Prediction", media: str) -> bytes:
     """Draw a prediction on its image, and encode it."""
     stream = io.BytesIO()
     kind = media.removeprefix("image/").upper()
-    prediction.plot().save(stream, kind, quality=JPEG_QUALITY)
+    picture = prediction.plot()
+    try:
+        picture.save(stream, kind, quality=JPEG_QUALITY)
+    except (OSError, ValueError) as error:  # such as of a side of more than 16,383 pixels in WebP
+        size = f"{picture.width} x {picture.height}"
+        raise unprocessable(
+            f"a picture of {size} pixels cannot be {kind} ({error}); ask for PNG or JSON"
+        ) from error
     return stream.getvalue()

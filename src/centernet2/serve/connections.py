@@ -24,9 +24,15 @@ async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncI
     """Yield the body of a request as it arrives; larger ones may take longer.
 
     Raises:
-        Refused: it is too large, or takes too long.
+        Refused: it is compressed, too large, or takes too long.
         ClientLeft: it breaks off.
     """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the content encoding is '{coding[:80]}'; send the body without compression",
+        )
     stated = request.headers.get("content-length", "0")
     if stated.isdecimal() and int(stated) > max_bytes:
         raise _too_large(max_bytes)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from PIL import Image, UnidentifiedImageError
 
 from centernet2.images.heif import HeifError, open_image
+from centernet2.images.image_files import ImageError, decode
 from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.structures import Pixels
 
@@ -19,14 +20,12 @@ def decode_upload(content: bytes, max_pixels: int) -> Pixels:
     Raises:
         Refused: it is no image, too large, or damaged.
     """
-    from centernet2.predict.image_sources import as_image
-
     if not content:
         raise unprocessable("an image is empty; send the content of its file")
     _require_moderate(content, max_pixels)
     try:
-        return as_image(content)
-    except ValueError as error:
+        return decode(content, "the image")
+    except ImageError as error:
         raise unprocessable(str(error)) from error
 
 
@@ -35,6 +34,8 @@ def _require_moderate(content: bytes, max_pixels: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_image(content) as file:
+                if file.format == "EPS":  # a program, which Pillow would give to Ghostscript
+                    raise UnidentifiedImageError
                 count = file.width * file.height * max(1, getattr(file, "n_frames", 1))
     except HeifError as error:
         raise Refused(

@@ -197,14 +197,18 @@ async def metrics(service: OwnService) -> Response:
 health_router = APIRouter()
 
 
+@health_router.head("/health", include_in_schema=False)
 @health_router.get("/health", summary="Whether the process runs")
 async def health(service: OwnService) -> dict[str, str]:
     """Answer as long as the process runs."""
     return {"status": "UP", "model_class": next(iter(service.models))}
 
 
+@health_router.head("/ready", include_in_schema=False)
 @health_router.get("/ready", summary="Whether requests are answered", responses={503: {}})
 async def ready(service: OwnService) -> Response:
-    """Answer 200 when the models are loaded and warm, else 503."""
+    """Answer 200 when the models are loaded, warm and do not fail, else 503."""
+    if not service.is_ready:
+        service.check()
     status = HTTPStatus.OK if service.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"ready": service.is_ready}, status)

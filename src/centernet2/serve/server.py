@@ -6,6 +6,7 @@ import logging
 import socket
 from urllib.parse import urlunsplit
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -37,31 +38,46 @@ def bind(host: str, port: int) -> socket.socket:
     return taken
 
 
-def make_protocol(send_timeout: float) -> type[H11Protocol]:
-    """Return the class of a connection that is cut if its client stops reading.
+def make_protocol(timeout: float) -> type[H11Protocol]:
+    """Return the class of a connection that is cut if its client is silent, or does not read.
 
-    uvicorn hands an answer to the transport and closes the connection when all of it is sent. For a
-    client that does not read, that is never: the answer would stay in memory, and the service could
-    not end.
+    uvicorn waits for ever for the head of a request, so silent clients would take the places of all
+    others. It hands an answer to the transport and closes the connection when all of it is sent.
+    For a client that does not read, that is never: the answer would stay in memory, and the service
+    could not end.
+
+    Args:
+        timeout: seconds for the head of a request, and again until an answer is read.
     """
 
-    class CutIfUnread(H11Protocol):
-        _cut: asyncio.TimerHandle | None = None
+    class CutIfIdle(H11Protocol):
+        _unread: asyncio.TimerHandle | None = None
+        _headless: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             transport.set_write_buffer_limits(high=0)  # pause as long as anything is not sent
             super().connection_made(transport)
+            self._headless = self.loop.call_later(timeout, transport.abort)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            is_headless = self.conn.their_state is h11.IDLE
+            if is_headless and self._headless is None:  # of a later request
+                self._headless = self.loop.call_later(timeout, self.transport.abort)
+            if not is_headless and self._headless is not None:
+                self._headless.cancel()
+                self._headless = None
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._cut = self.loop.call_later(send_timeout, self.transport.abort)
+            self._unread = self.loop.call_later(timeout, self.transport.abort)
 
         def resume_writing(self) -> None:
             super().resume_writing()
-            if self._cut is not None:
-                self._cut.cancel()
+            if self._unread is not None:
+                self._unread.cancel()
 
-    return CutIfUnread
+    return CutIfIdle
 
 
 def make_server(service: Service) -> uvicorn.Server:

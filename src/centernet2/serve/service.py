@@ -81,7 +81,12 @@ class Service:
                 options=self.options.batches, gate=self.gate, metrics=self.metrics,
             )  # fmt: skip
         self._batching = [asyncio.create_task(each.run()) for each in self._batchers.values()]
-        self._warming = asyncio.create_task(self._warm_up())
+        self.check()
+
+    def check(self) -> None:
+        """Give each model a blank image: the service is ready if none fails on it."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._warm_up())
 
     async def until_ready(self) -> None:
         """Wait until each model has seen a first image; RuntimeError if one fails on it."""
@@ -111,6 +116,7 @@ class Service:
                 self._with_masks[name] = first.has_masks
             except Exception:
                 logger.exception("the model %s fails on a blank image; /ready says so", name)
+                self.is_ready = False
                 return
         self.is_ready = True
 
@@ -144,6 +150,9 @@ class Service:
             prediction = await self._batchers[model.name].detect(pixels, wanted.floor)
         except ValueError as error:  # such as of a file that takes one size of images
             raise unprocessable(str(error)) from error
+        except Exception:  # of this image, or of the device, as after a crash of CUDA
+            self.check()
+            raise
         return choose_detections(prediction, wanted)
 
     async def fetch(

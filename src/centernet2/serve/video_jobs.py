@@ -26,7 +26,7 @@ from centernet2.serve.refusals import Refused
 from centernet2.structures import Pixels
 
 if TYPE_CHECKING:
-    from centernet2.predict.image_sources import SourceImage
+    from centernet2.predict.image_sources import NamedImage
     from centernet2.predict.prediction import Prediction
 
 LINES, FILM = "detections.jsonl", "film"  # of a job's folder; the film gets a suffix
@@ -118,6 +118,7 @@ class VideoJobs:
             timer.cancel()
             del self._active[job.id]
             if job.id in self._jobs:
+                (job.folder / FILM).unlink(missing_ok=True)  # its results are kept
                 loop.call_later(self.options.keep_seconds, self._forget, job)
             else:
                 shutil.rmtree(job.folder, ignore_errors=True)
@@ -175,7 +176,7 @@ def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Ite
 
     kind = SourceKind.STREAM if job.is_stream else SourceKind.FILM
     frames = read_sources([Source(job.source, kind)], failed, give_up=options.connect_seconds)
-    ahead: deque[tuple[SourceImage, Future[Prediction]]] = deque()
+    ahead: deque[tuple[NamedImage, Future[Prediction]]] = deque()
     with closing(frames):
         for frame in frames:
             if job.stopping.is_set():
@@ -187,7 +188,7 @@ def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Ite
         yield _with_frame(frame, future)
 
 
-def _with_frame(frame: "SourceImage", future: "Future[Prediction]") -> "Prediction":
+def _with_frame(frame: "NamedImage", future: "Future[Prediction]") -> "Prediction":
     return replace(future.result(), path=frame.path, frame=frame.frame, time=frame.time)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VideoId = Annotated[str, PathParameter(description="Of the answer to POST /videos.")]
 video_router = APIRouter(dependencies=[Depends(require_token)])
+LISTS = {"concat", "dash", "hls", "imf", "sdp"}  # formats that name files, which FFmpeg would open
 BODY: dict[str, Any] = {
     "requestBody": {
         "description": "the file of a film; empty if a camera is named",
@@ -109,10 +110,12 @@ async def _source(
 
 def _count_frames(path: str) -> int | None:
     """Return the number of frames of a film, about; Refused if it is none."""
-    from centernet2.predict.films import Film, FilmSource
+    from centernet2.predict.films import Film, FilmSource, import_av
 
+    others = import_av().formats_available - LISTS
+    source = FilmSource(path, "the film", options={"format_whitelist": ",".join(others)})
     try:
-        with Film(FilmSource(path, "the film")) as film:
+        with Film(source) as film:
             return film.count
     except ValueError as error:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from error

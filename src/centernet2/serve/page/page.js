@@ -9,10 +9,12 @@ const get = (id) => document.getElementById(id);
 
 const state = {
   models: [],
-  image: null, // ImageBitmap
-  file: null, // Blob, as it is sent
+  opened: null, // {image, file}, the last one: an ImageBitmap, and a Blob, as it is sent
+  image: null, // the one whose detections are shown, with its file
+  file: null,
+  turn: 0, // of the last detection that was asked for
   hidden: new Set(), // names of classes
-  views: [], // {model, colors, answer, seconds, point, highlighted, root}
+  views: [], // {model, colors, answer, seconds, point, turn, highlighted, root}
 };
 
 // --- the service ---
@@ -36,9 +38,9 @@ async function ask(path, options = {}) {
   return content;
 }
 
-function send(path, query) {
-  const headers = { "Content-Type": state.file.type || "application/octet-stream" };
-  return ask(`${path}?${new URLSearchParams(query)}`, { method: "POST", body: state.file, headers });
+function send(path, query, file) {
+  const headers = { "Content-Type": file.type || "application/octet-stream" };
+  return ask(`${path}?${new URLSearchParams(query)}`, { method: "POST", body: file, headers });
 }
 
 async function loadModels() {
@@ -77,23 +79,26 @@ async function attempt(task) {
 async function open(file) {
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) throw new Error(text("noImage", { name: file.name ?? file.type }));
-  Object.assign(state, { image, file });
+  state.opened = { image, file };
   await detect();
 }
 
+/** Detect objects in the opened image; the answers to earlier calls may come later. */
 async function detect() {
+  const { image, file } = state.opened, turn = ++state.turn;
   const names = [get("model").value, get("compare").value];
   const wanted = [...new Set(names.filter((name) => name))];
   say(text("waiting"));
   const views = await Promise.all(wanted.map(async (model) => {
     const started = performance.now();
-    const answer = await send("detect", { model, score_threshold: FLOOR });
+    const answer = await send("detect", { model, score_threshold: FLOOR }, file);
     const seconds = (performance.now() - started) / 1000;
     const { colors } = state.models.find((each) => each.name === model);
-    return { model, colors, answer, seconds, point: null, highlighted: -1 };
+    return { model, colors, answer, seconds, point: null, turn: 0, highlighted: -1 };
   }));
+  if (turn !== state.turn) return;
   get("work").hidden = false;
-  state.views = views;
+  Object.assign(state, { image, file, views });
   get("views").replaceChildren(...views.map(makeView));
   listClasses();
   show();
@@ -218,18 +223,19 @@ async function explain(view, across, down) {
 /** Explain the point of a view, in the chosen language. */
 async function explainPoint(view) {
   const panel = view.root.querySelector(".explanation");
-  const [sentence, details] = panel.children;
+  const [sentence, details] = panel.children, turn = ++view.turn;
   panel.hidden = false;
   details.hidden = true;
   sentence.textContent = text("explaining");
   try {
     const query = { model: view.model, score_threshold: get("threshold").value, language: chosenLanguage(), ...view.point };
-    const { summary, text: steps } = await send("explain", query);
+    const { summary, text: steps } = await send("explain", query, state.file);
+    if (turn !== view.turn) return;
     sentence.textContent = summary;
     details.querySelector("pre").textContent = steps;
     details.hidden = false;
   } catch (error) {
-    sentence.textContent = error.message; // such as of an exported file, which keeps no record
+    if (turn === view.turn) sentence.textContent = error.message; // such as of an exported file, which keeps no record
   }
 }
 
@@ -238,6 +244,7 @@ async function explainPoint(view) {
 let stream = null;
 
 async function openCamera() {
+  closeCamera(); // else an earlier stream would go on
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch (error) {
@@ -316,7 +323,7 @@ function startEvents() {
     });
   }
   get("threshold").addEventListener("input", show);
-  for (const id of ["model", "compare"]) get(id).addEventListener("change", () => state.file && attempt(detect));
+  for (const id of ["model", "compare"]) get(id).addEventListener("change", () => state.opened && attempt(detect));
   get("camera").addEventListener("click", () => attempt(openCamera));
   get("take").addEventListener("click", () => attempt(takePicture));
   get("live").addEventListener("change", () => attempt(followCamera));
