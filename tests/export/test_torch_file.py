@@ -1,7 +1,9 @@
 """Files of PyTorch: a program with the operators of PyTorch and torchvision alone."""
 
 import json
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from centernet2.models.detector import Detector
 from centernet2.outputs import is_made_by
 from centernet2.runtime.agreement import compare_detections
 from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
+from centernet2.runtime.session import METADATA_KEY
+from centernet2.runtime.torch_session import CAPABILITY_KEY
 from centernet2.runtime.verification import read_certificate
 
 METADATA = json.dumps(
@@ -58,6 +62,8 @@ def test_nms_is_that_of_the_graph(suppressor: Path) -> None:
         expected = Suppressor()(torch.from_numpy(images))["kept"].numpy()
         assert 0.1 < expected.mean() < 0.9
         np.testing.assert_array_equal(model.run(images)["kept"], expected)
+        view = images[..., ::-1].copy()[..., ::-1]  # as of BGR pixels
+        np.testing.assert_array_equal(model.run(view)["kept"], expected)
 
 
 def test_program_needs_no_operator_of_this_package(suppressor: Path) -> None:
@@ -82,6 +88,22 @@ def test_damage_is_named(suppressor: Path, tmp_path: Path) -> None:
         ExportedModel(suppressor, providers=["TPU"])
     with pytest.raises(ValueError, match="runs a file on one device; choose one of cpu, cuda"):
         ExportedModel(suppressor, providers=["cpu", "cuda"])
+
+
+def test_program_for_another_cpu_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the process by an illegal instruction."""
+    with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:
+        archive.writestr("model/data/aotinductor/model.so", b"")
+    facts = {METADATA_KEY: METADATA, CAPABILITY_KEY: "AVX512"}
+    compiled = SimpleNamespace(get_metadata=lambda: facts)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: compiled)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.raises(ValueError, match="for CPUs with AVX512, and this one has AVX2"):
+        ExportedModel(tmp_path / "model.pt2")
+    facts[CAPABILITY_KEY] = "AVX2"
+    assert ExportedModel(tmp_path / "model.pt2").metadata["class_names"] == ["cat"]
 
 
 def test_threads_are_those_of_a_call(suppressor: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,32 @@ def test_images_of_another_shape_are_refused_without_the_folder(file: Path) -> N
         ExportedModel(file).run(np.zeros((1, 3, 9, 9), np.uint8))
 
 
+def test_views_of_arrays_are_images(file: Path) -> None:
+    frame = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
+    view = frame[:, ::-1, ::-1].transpose(2, 0, 1)[None]
+    assert np.array_equal(ExportedModel(file).run(view)["boxes"], view)
+
+
+def test_weights_in_a_file_beside_it_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs move large weights there."""
+    path = write(tmp_path / "model.onnx", json.dumps(METADATA))
+    model = onnx.load(path)
+    weights = onnx.numpy_helper.from_array(np.ones((1, 3, 4, 6), np.uint8), "weights")
+    model.graph.initializer.append(weights)
+    node = onnx.helper.make_node("BitwiseOr", ["images", "weights"], ["boxes"])
+    model.graph.node[0].CopyFrom(node)
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    monkeypatch.chdir("/")
+    assert (ExportedModel(path).run(np.zeros((1, 3, 4, 6), np.uint8))["boxes"] == 1).all()
+
+
 def test_output_that_was_taken_out_is_named(file: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.onnx has no output 'labels', so it was changed"):
         ExportedModel(file).detect(np.zeros((1, 3, 4, 6), np.uint8))
+    with pytest.raises(ValueError, match=r"model\.onnx has no output 'labels', so it was changed"):
+        ExportedDetector(file).detect([np.zeros((4, 6, 3), np.uint8)])
 
 
 def test_missing_file_is_named_before_its_certificate(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from centernet2.outputs import mark_of
 from centernet2.runtime.session import METADATA_KEY
+from centernet2.runtime.torch_session import CAPABILITY_KEY
 
 
 def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile: bool) -> None:
@@ -33,8 +34,9 @@ def save_program(program: ExportedProgram, path: Path, metadata: str, *, compile
 
 
 def _compile(program: ExportedProgram, path: Path, metadata: str) -> None:
+    facts = {METADATA_KEY: metadata, CAPABILITY_KEY: torch.backends.cpu.get_cpu_capability()}
     options: dict[str, Any] = {
-        "aot_inductor.metadata": {METADATA_KEY: metadata},
+        "aot_inductor.metadata": facts,
         "cpp.dynamic_threads": True,  # those of the process that runs the file
     }
     try:

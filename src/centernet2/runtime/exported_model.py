@@ -70,13 +70,16 @@ class ExportedModel:
                 f"{images.dtype} {list(images.shape)}; export without --size and --batch makes a "
                 "file for any"
             )
-        return self.session.run(images)
+        return self.session.run(np.ascontiguousarray(images))  # not all take the array of a view
 
     def detect(self, images: NDArray[np.uint8]) -> list[Arrays]:
         """Return the detections of each image of a batch, best first, boxes in its pixels."""
-        outputs = self.run(images)
+        return self.split(self.run(images), len(images))
+
+    def split(self, outputs: Arrays, count: int) -> list[Arrays]:
+        """Return the detections of each of `count` images, of all outputs of the file."""
         try:
-            return split_images(outputs, len(images))
+            return split_images(outputs, count)
         except KeyError as error:
             raise ValueError(
                 f"{self.path} has no output {error}, so it was changed after its export; export it "

@@ -12,6 +12,7 @@ from centernet2.runtime.session import METADATA_KEY, Arrays, Placement, import_r
 CPU = "CPUExecutionProvider"
 REMOTE = "AzureExecutionProvider"  # takes only nodes that are made for it
 INPUT = "images"
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 PACKAGE = ("onnxruntime", "centernet2[export]")
 
 
@@ -68,6 +69,8 @@ def _open(runtime: Any, path: Path, providers: Sequence[str], options: Any) -> A
         )
     chosen = [*providers, *([] if CPU in providers else [CPU])]
     content = path.read_bytes()
+    # of weights that another program has moved to files beside it
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(path.absolute().parent))
     try:
         return runtime.InferenceSession(content, options, providers=chosen)
     except Exception as error:  # the errors of ONNX Runtime have no class of their own

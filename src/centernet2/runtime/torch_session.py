@@ -14,6 +14,8 @@ from centernet2.threads import cpu_threads
 
 COMPILED, EXTRA = "data/aotinductor/", "extra/"  # folders of an archive
 CPU = "cpu"
+CAPABILITY_KEY = "cpu_capability"  # in the metadata of a compiled program: of the CPU it is for
+CAPABLE = {"AVX2": ("AVX2", "AVX512"), "AVX512": ("AVX512",)}  # of CPUs that run what is for one
 
 
 class TorchSession:
@@ -52,7 +54,11 @@ class TorchSession:
             text = archive.read(own[0]).decode() if own else None
         if any(COMPILED in name for name in names):
             compiled = self.torch._inductor.aoti_load_package(str(path))
-            return compiled, compiled.get_metadata().get(METADATA_KEY)
+            facts = compiled.get_metadata()
+            wanted, own = facts.get(CAPABILITY_KEY), self.torch.backends.cpu.get_cpu_capability()
+            if own not in CAPABLE.get(wanted, (own,)):  # it would end this process
+                raise ValueError(f"it is compiled for CPUs with {wanted}, and this one has {own}")
+            return compiled, facts.get(METADATA_KEY)
         # it would log the traceback of a damaged file
         logging.getLogger("torch.export").setLevel(logging.ERROR)
         passes = importlib.import_module("torch.export.passes")
