@@ -38,11 +38,13 @@ def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
     assert image.dtype == np.uint8 and np.array_equal(image, pixels)
 
 
-def test_path_text_and_bytes_agree(tmp_path: Path) -> None:
+def test_path_text_and_bytes_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(gradient()).save(path)
     assert np.array_equal(read_image(path), read_image(path.read_bytes()))
     assert np.array_equal(read_image(path), read_image(str(path)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert np.array_equal(read_image(path), read_image("~/a.png"))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -123,14 +125,29 @@ def test_name_that_is_not_utf8_is_printable(tmp_path: Path) -> None:
         read_image(tmp_path / os.fsdecode(b"caf\xe9.png"))
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [(b"", "empty"), (b"hello, world", "no known format")]
-)
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", "empty"),
+    (b"hello, world", "no known format"),
+    (b"\n\n<!DOCTYPE html>\n<html>", "it is a web page; give the address of the image itself"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    (b"%PDF-1.7\n", "a PDF file"),
+])  # fmt: skip
 def test_error_names_a_file_without_image(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"a\.jpg.*{words}"):
         read_image(path)
+    if content:
+        with pytest.raises(ImageError, match=rf"a\.jpg.*{words}"):
+            image_size(path)
+
+
+def test_preview_in_a_raw_file_is_no_image(tmp_path: Path) -> None:
+    """Pillow takes the small picture at the beginning of such files for all of it."""
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.tif", tiffinfo={0x00FE: 1})
+    (tmp_path / "a.tif").rename(tmp_path / "a.dng")
+    with pytest.raises(ImageError, match=r"a\.dng: not a readable image \(it is the preview in a"):
+        read_image(tmp_path / "a.dng")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from centernet2.models.roi_heads import SAME_OBJECT_IOU
 from centernet2.predict import abstaining_file, exported_detector
 from centernet2.predict.abstaining_file import AbstainingFile
 from centernet2.predict.predictor import Predictor
+from centernet2.runtime.exported_model import ExportedModel
 from centernet2.structures import UNKNOWN_CLASS, ScoreCalibration
 from tests.helpers.exported import build_two_levels, with_unknown_objects
 
@@ -27,7 +28,7 @@ FITTED = ScoreCalibration((0.5, 2.0), (-1.0, 0.7), object_temperature=0.8, objec
 IMAGES = [each[:, :96, :128].permute(1, 2, 0).contiguous().numpy() for each in drawn_images()[:2]]
 
 
-class RunGraph:
+class RunGraph(ExportedModel):
     """A recorded file whose graph PyTorch runs; the files of runtimes agree with it."""
 
     def __init__(self, detector: Detector) -> None:

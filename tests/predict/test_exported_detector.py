@@ -14,7 +14,7 @@ from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.films import FilmFrame
 from centernet2.predict.predictor import Predictor
 from centernet2.predict.tiling import Tiling
-from centernet2.runtime.exported_model import NEEDED_KEYS
+from centernet2.runtime.exported_model import NEEDED_KEYS, ExportedModel
 from tests.helpers.films import write_film
 
 HEIGHT, WIDTH = 48, 64
@@ -22,7 +22,7 @@ FIXED, ANY = (1, 3, HEIGHT, WIDTH), ("batch", 3, "height", "width")
 BOX = {"boxes": np.array([[0, 0, 9, 9]]), "scores": np.ones(1), "labels": np.zeros(1, int)}
 
 
-class Model:
+class Model(ExportedModel):
     """A file that detects one box in each image."""
 
     def __init__(self, path: Path, **_: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from centernet2.predict.image_sources import as_image
+from centernet2.predict.image_sources import as_image, several_images
 
 HEIGHT, WIDTH = 20, 30
 
@@ -148,6 +149,9 @@ def test_files_that_give_no_content_are_refused(path: Path, tmp_path: Path) -> N
         as_image(file)
     with path.open(encoding="latin-1") as text, pytest.raises(ValueError, match="mode 'rb'"):
         as_image(text)
+    capture = SimpleNamespace(read=lambda: (True, np.zeros((4, 5, 3), np.uint8)))  # as of OpenCV
+    with pytest.raises(ValueError, match=r"its read\(\) returns a tuple, not bytes; give .* frame"):
+        as_image(capture)
     with pytest.raises(ValueError, match="BytesIO: the image file is empty"):
         as_image(io.BytesIO())
     with pytest.raises(ValueError, match="BytesIO: not a readable image"):
@@ -181,6 +185,7 @@ TENSOR = torch.from_numpy(FLOATS).permute(2, 0, 1)
     (FLOATS - 0.5, "its values, from -0.5 to 0.5, have no defined range"),
     (TENSOR, "convert it with (image * 255).round().to(torch.uint8)"),
     (TENSOR.clone().requires_grad_(), "convert it with (image * 255).round().to(torch.uint8)"),
+    ((TENSOR * 255).to(torch.uint32), "convert it with image.round().to(torch.uint8)"),
     (TENSOR[None], "give the images of a batch as a list"),
     (np.zeros((3, HEIGHT, WIDTH), np.uint8), "convert it with transpose(1, 2, 0)"),
     (torch.zeros(HEIGHT, WIDTH, 3, dtype=torch.uint8), "convert it with permute(2, 0, 1)"),
@@ -215,6 +220,37 @@ def test_bytes_in_sixteen_bits_are_refused() -> None:
         with pytest.raises(ValueError, match=r"uint16 pixels up to 255 are nearly black"):
             as_image(source)
     assert not as_image(np.zeros((4, 5), np.uint16)).any()
+
+
+def test_dark_frames_of_sixteen_bits_are_images(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(200, 10, (HEIGHT, WIDTH)).astype(np.uint16)
+    noise[0, 0], noise[1, 1] = 0, 255  # two defective pixels
+    Image.fromarray(noise).save(tmp_path / "a.pgm")
+    for source in (noise, noise[..., None].repeat(3, axis=2), tmp_path / "a.pgm"):
+        assert as_image(source).max() == 1
+
+
+def test_picture_that_was_closed_is_named(path: Path) -> None:
+    with Image.open(path) as image:
+        pass
+    with path.open("rb") as file:
+        other = Image.open(file)
+    for closed in (image, other):
+        with pytest.raises(ValueError, match=r"closed before its pixels were read; give it while"):
+            as_image(closed)
+
+
+class OnDevice:
+    """An array of a library that copies nothing by itself, as CuPy."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+
+@pytest.mark.parametrize("convert", [as_image, several_images])
+def test_array_that_numpy_cannot_read_is_named(convert: Any) -> None:
+    with pytest.raises(ValueError, match=r"type OnDevice cannot be read \(Implicit conversion"):
+        convert(OnDevice())
 
 
 @pytest.mark.parametrize("text", ["data:image/png;base64,iVBOR", "iVBOR" * 1000])

@@ -169,9 +169,12 @@ def test_image_of_a_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.json", "a.csv"])
-def test_save(tmp_path: Path, name: str) -> None:
-    make_prediction().save(tmp_path / name)
-    assert (tmp_path / name).stat().st_size > 100
+def test_save(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for path in (tmp_path / name, f"~/{name}"):
+        make_prediction().save(path)
+    for folder in (tmp_path, tmp_path / "home"):
+        assert (folder / name).stat().st_size > 100
 
 
 def test_save_names_the_formats(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The predictor: sources, detections in pixels of the image, unreadable files."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,13 @@ class BrightestDetector(FakeDetector):
             low, high = np.minimum(red, blue), np.maximum(red, blue) + 1
             own["boxes"][:] = torch.tensor([low[1], low[0], high[1], high[0]])
         return found
+
+
+def test_explanation_takes_the_color_of_a_call(pixels: np.ndarray) -> None:
+    predictor = Predictor(build_untrained())
+    explanation = predictor.explain(pixels[..., ::-1], np.int64(3), np.float32(4), color="bgr")
+    assert np.array_equal(explanation.image, pixels)
+    assert json.loads(json.dumps(explanation.to_dict()))["point"] == [3, 4]
 
 
 def test_color_is_rgb_or_bgr(pixels: np.ndarray) -> None:

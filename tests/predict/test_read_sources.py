@@ -13,13 +13,13 @@ from PIL import Image
 from centernet2.images import storage
 from centernet2.predict import live_streams
 from centernet2.predict.live_streams import CAMERAS
-from centernet2.predict.read_sources import SourceImage, read_sources
+from centernet2.predict.read_sources import NamedImage, read_sources
 from centernet2.predict.sources import find_sources
 from tests.helpers.films import require_av, write_film
 from tests.helpers.stream_server import serve_camera, serve_endless, serve_files, serve_silence
 
 
-def read(*words: str | int | Path, give_up: float = 1.0) -> tuple[list[SourceImage], list[str]]:
+def read(*words: str | int | Path, give_up: float = 1.0) -> tuple[list[NamedImage], list[str]]:
     """Return the images of sources, and the errors."""
     errors: list[str] = []
     sources = find_sources(words)
@@ -184,8 +184,9 @@ def test_address_with_a_space_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_scheme_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec", reason="addresses need fsspec, the extra [remote]")
     monkeypatch.setattr(storage, "RETRY_PAUSES", (1000.0,))
-    images, errors = read("foo://host/a.jpg")
+    images, errors = read("foo://user:secret@host/a.jpg")
     assert not images and "Protocol not known: foo" in errors[0] and "tries" not in errors[0]
+    assert "secret" not in errors[0]
 
 
 def test_film_that_cannot_be_read_is_skipped(photo: Path) -> None:

@@ -102,6 +102,13 @@ def test_list_of_paths(folder: Path) -> None:
         find_sources(["empty.txt"])
 
 
+def test_home_folder_is_meant_by_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "list.txt").write_text("~/a.PNG")
+    found = [find_sources([word])[0].path for word in ("~/a.PNG", "~/list.txt", Path("~/a.P*"))]
+    assert found == [folder / "a.PNG"] * 3
+
+
 def test_own_pictures_are_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     drawn = folder / "out" / "00000_a.png"
     save_picture(Image.fromarray(np.zeros((8, 8, 3), np.uint8)), drawn)

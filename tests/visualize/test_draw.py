@@ -48,6 +48,12 @@ def test_tracked_objects_have_their_number() -> None:
     assert not np.array_equal(numbered[:, 200:], plain[:, 200:])
 
 
+def test_class_name_of_two_lines_is_drawn_in_one() -> None:
+    found = detections([[50, 100, 150, 200]], [0.9], [0])
+    picture = draw(canvas(), found, ["two\nlines"])
+    assert not np.array_equal(picture[:99], canvas()[:99])
+
+
 def test_image_without_detections_is_unchanged() -> None:
     image = canvas()
     assert np.array_equal(draw(image, detections([], [], []), NAMES), image)

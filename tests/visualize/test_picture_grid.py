@@ -18,5 +18,7 @@ def test_picture_grid() -> None:
     assert grid.dtype == np.uint8 and 200 < grid.shape[1] < 240
     assert count_pixels(grid, (40, 40, 40)) >= 50 * 100 + 100 * 50 + 100 * 100
     assert (grid[:, -6:] == 255).all(), "a caption leaves its column"
+    wrapped = picture_grid(images[:1], ["two\nlines"])  # of a class or a file
+    assert np.array_equal(wrapped, picture_grid(images[:1], ["two lines"]))
     with pytest.raises(ValueError, match="one caption each: 3 and 1"):
         picture_grid(images, ["a"])

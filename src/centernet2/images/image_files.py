@@ -5,7 +5,6 @@ Their pixels are equal, except that of PNG files of 16 bits per color, which dif
 and of the transparent pixels of GIF files.
 """
 
-import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from centernet2.images.storage import read_bytes, shown_name
 from centernet2.structures import Pixels
 
 ORIENTATION = 0x0112  # EXIF tag
+SUBFILE_TYPE, PREVIEW = 0x00FE, 1  # TIFF tag, and its value for a smaller copy of another image
 ROTATED = (5, 6, 7, 8)  # its values that rotate the image by 90 degrees
 TRANSPOSITIONS = {  # that make the image of each value upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,11 +32,23 @@ TRANSPOSITIONS = {  # that make the image of each value upright
     8: Image.Transpose.ROTATE_90,
 }
 SIXTEEN_BITS = 65535
-# of Pillow and its plugins on damaged files
-FAILURES = (
-    OSError, ValueError, SyntaxError, RuntimeError, KeyError, TypeError, EOFError,
-    struct.error, Image.DecompressionBombError,
-)  # fmt: skip
+FAILURES = Exception  # Pillow and its plugins raise errors of many kinds on damaged files
+FIXED_RANGE = ("PNG", "PPM")  # formats whose pixels of mode I have 16 bits
+ARCHIVE = "it is an archive; unpack it, and name the folder"
+WEB_PAGE = "it is a web page; give the address of the image itself"
+OTHER_KINDS = {  # by the first bytes of a file in lower case, and their place
+    (0, b"pk\3\4"): ARCHIVE,
+    (0, b"\x1f\x8b"): ARCHIVE,
+    (0, b"7z\xbc\xaf"): ARCHIVE,
+    (0, b"rar!"): ARCHIVE,
+    (257, b"ustar"): ARCHIVE,
+    (0, b"%pdf"): "it is a PDF file; convert its pages to images",
+    (0, b"\x93numpy"): "it is an array of NumPy; load it, and give the array to a predictor",
+    (0, b"<!doctype html"): WEB_PAGE,
+    (0, b"<html"): WEB_PAGE,
+    (0, b"version https://git-lfs"): "it is a pointer of Git LFS; download it by `git lfs pull`",
+}
+OTHER_KIND_BYTES = 300  # from the start of a file, by which its kind is known
 
 
 class ImageError(ValueError):
@@ -125,6 +137,9 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with open_image(path) as file:
             return upright_size(file)
+    except UnidentifiedImageError as error:
+        with path.open("rb") as content:
+            raise unreadable(str(path), error, content.read(OTHER_KIND_BYTES)) from error
     except FAILURES as error:
         raise unreadable(str(path), error) from error
 
@@ -156,6 +171,8 @@ def orientation_of(file: Image.Image) -> int:
 
 def upright(file: Image.Image) -> Image.Image:
     """Decode an image and apply its EXIF orientation."""
+    if isinstance(file, TiffImageFile) and file.tag_v2.get(SUBFILE_TYPE) == PREVIEW:
+        raise ValueError("it is the preview in a raw file of a camera: convert that to JPEG")
     file.load()  # this alone makes a TIFF upright
     turn = TRANSPOSITIONS.get(orientation_of(file))
     return file if turn is None else file.transpose(turn)
@@ -167,12 +184,21 @@ def _read_with_pillow(content: bytes, name: str) -> Pixels:
         with open_image(content) as file:
             return _to_pixels(upright(file))
     except FAILURES as error:
-        raise unreadable(name, error) from error
+        raise unreadable(name, error, content) from error
 
 
-def unreadable(name: str, error: Exception) -> ImageError:
-    """Return the error of a file that cannot be decoded."""
+def other_kind(content: bytes) -> str:
+    """Say what the content of a file is if no image, and what to do; "": unknown."""
+    start = content[:OTHER_KIND_BYTES].lstrip().lower()
+    kinds = (kind for (place, mark), kind in OTHER_KINDS.items() if start[place:].startswith(mark))
+    return next(kinds, "")
+
+
+def unreadable(name: str, error: Exception, content: bytes = b"") -> ImageError:
+    """Return the error of a file that cannot be decoded; its content tells another kind."""
     unknown = isinstance(error, UnidentifiedImageError)
+    if unknown and (kind := other_kind(content)):
+        return ImageError(f"{printable(name)}: not a readable image: {kind}")
     reason = "of no known format" if unknown else _in_one_line(error)
     return ImageError(
         f"{printable(name)}: not a readable image ({reason}); replace it or leave it out"
@@ -188,8 +214,19 @@ def from_pillow(image: Image.Image) -> Pixels:
     try:
         return _to_pixels(upright(image))
     except FAILURES as error:  # it is decoded only now
-        name = getattr(image, "filename", "") or "the given image"
-        raise unreadable(str(name), error) from error
+        name = str(getattr(image, "filename", "") or "the given image")
+        if _is_closed(image):
+            raise ImageError(
+                f"{printable(name)}: the image was closed before its pixels were read; give it "
+                "while it is open"
+            ) from error
+        raise unreadable(name, error) from error
+
+
+def _is_closed(image: Image.Image) -> bool:
+    """Whether the file of an image was closed before its pixels were read."""
+    file = getattr(image, "fp", None)
+    return bool(getattr(image, "tile", ())) and (file is None or getattr(file, "closed", False))
 
 
 def _to_pixels(image: Image.Image) -> Pixels:
@@ -205,7 +242,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
-    if image.mode == "I" and values.size:  # 32 bits, in which some formats hold 16
+    if image.mode == "I" and image.format not in FIXED_RANGE and values.size:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > SIXTEEN_BITS or 0 < high <= 255:
             raise ValueError(

@@ -7,6 +7,7 @@ One string locates an image in any of them, for indices, messages and workers al
     /data/shards/000.tar/1.jpg@1536+20480      20,480 bytes at 1,536 of a shard, local or remote
 """
 
+import os
 import re
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_bytes(path: Path | str) -> bytes:
     Raises:
         OSError: the content cannot be read.
     """
-    text = remote_url(path) or str(path)
+    text = remote_url(path) or os.path.expanduser(path)
     if "\0" in text:
         raise OSError(0, "the path contains a null character")
     member = MEMBER.fullmatch(text)
@@ -102,11 +103,12 @@ def open_remote(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise ValueError(
-            f"{url}: images at a URL need fsspec; pip install 'centernet2[remote]'"
+            f"{shown_name(url)}: images at a URL need fsspec; pip install 'centernet2[remote]'"
         ) from error
     try:
         return cast(tuple[Any, str], fsspec.core.url_to_fs(url, **_limits(url)))
     except (ImportError, ValueError) as error:  # no such scheme, or its package is missing
         raise ValueError(
-            f"{url}: cannot be read ({error}); pip install 'centernet2[remote]' has http, s3, gs"
+            f"{shown_name(url)}: cannot be read ({error}); pip install 'centernet2[remote]' has "
+            "http, s3, gs"
         ) from error

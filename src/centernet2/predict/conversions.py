@@ -17,23 +17,22 @@ from centernet2.predict.outlines import outline
 from centernet2.predict.prediction import Prediction
 from centernet2.structures import BoolArray, FloatArray, RunLengths
 
-WHERE, IN_FILM = ("image",), ("frame", "time")
+WHERE, WHERE_IN_FILM = ("image",), ("image", "frame", "time")
 WHAT = ("left", "top", "right", "bottom", "score", "label", "name")
 BOX_DIGITS, SCORE_DIGITS = 2, 5  # decimals in files
 CORNERS = [[0, 1], [2, 1], [2, 3], [0, 3]]  # of a box, as columns of left, top, right, bottom
 SHOWN_ROWS = 20  # of the table in a notebook
 
 
-def row_names(columns: Mapping[str, NDArray[Any]], frame: int | None) -> list[str]:
+def row_names(columns: Mapping[str, NDArray[Any]], *, film: bool) -> list[str]:
     """Return the names of the columns of `rows`, also where there is no detection."""
-    film = IN_FILM if frame is not None else ()
     others = ["id" if name == "ids" else name for name, each in columns.items() if each.ndim == 1]
-    return [*WHERE, *film, *WHAT, *others]
+    return [*(WHERE_IN_FILM if film else WHERE), *WHAT, *others]
 
 
 def rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Return a row of a table for each detection: where, what, how certain."""
-    names = row_names(prediction.columns, prediction.frame)
+    names = row_names(prediction.columns, film=prediction.frame is not None)
     where: list[Any] = [image_name(prediction) or None]
     if prediction.frame is not None:
         where += [prediction.frame, prediction.time]
@@ -155,7 +154,7 @@ def save(prediction: Prediction, path: Path) -> None:
     if suffix == ".json":
         write_json(path, records(prediction))
     elif suffix == ".csv":
-        names = row_names(prediction.columns, prediction.frame)
+        names = row_names(prediction.columns, film=prediction.frame is not None)
         write_atomic(path, csv_lines(rows(prediction), names, head=True))
     elif suffix in FILE_FORMATS:
         save_picture(prediction.plot(), path)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from centernet2.predict import prediction
-from centernet2.runtime.exported_model import ExportedModel, split_images
+from centernet2.runtime.exported_model import ExportedModel
 from centernet2.runtime.session import Arrays
 from centernet2.structures import DetectionArrays, ModelInfo, Pixels, ScoreCalibration
 
 if TYPE_CHECKING:
-    from centernet2.predict.image_sources import SourceImage
+    from centernet2.predict.image_sources import NamedImage
     from centernet2.predict.pytorch_detector import Recording
-    from centernet2.predict.read_sources import SourceImages
+    from centernet2.predict.read_sources import NamedImages
 
 MISSING: Mapping[str, str] = {
     **prediction.MISSING,
@@ -55,7 +55,7 @@ class ExportedDetector:
             config_name=metadata["config"],
         )
 
-    def fitting(self, images: "SourceImages") -> "Iterator[SourceImage]":
+    def fitting(self, images: "NamedImages") -> "Iterator[NamedImage]":
         """Yield images of the size that the file takes; end other sources with an error.
 
         Images in memory are left to `detect`, which raises an error.
@@ -85,14 +85,14 @@ class ExportedDetector:
         for batch in self._batches(images):
             missing = (self.batch_size or len(batch)) - len(batch)
             pixels = np.stack([*batch, *[batch[-1]] * missing]).transpose(0, 3, 1, 2)
-            outputs, size = self.model.run(np.ascontiguousarray(pixels)), batch[0].shape[:2]
+            outputs, size = self.model.run(pixels), batch[0].shape[:2]
             rows = self._detections(outputs, len(pixels), size)[: len(batch)]
             found += [_in_image(own, size) for own in rows]
         return found
 
     def _detections(self, outputs: Arrays, count: int, size: tuple[int, int]) -> list[Arrays]:
         """Return the detections of each of `count` images, by the file's output names."""
-        return split_images(outputs, count)
+        return self.model.split(outputs, count)
 
     def record(self, image: Pixels) -> "tuple[DetectionArrays, Recording]":
         """Return the detections of an image, and by PyTorch what explains them.

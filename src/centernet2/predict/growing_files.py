@@ -17,8 +17,6 @@ from typing import Any, BinaryIO
 from centernet2.files import open_atomic
 from centernet2.outputs import json_mark
 from centernet2.predict.conversions import (
-    IN_FILM,
-    WHERE,
     coco_annotations,
     coco_categories,
     csv_lines,
@@ -152,8 +150,7 @@ class TableFile(GrowingFile):
 
     def _text(self, prediction: Prediction, picture: str | None, *, first: bool) -> str:
         if first:
-            own = row_names(prediction.columns, None)
-            self._names = [*WHERE, *IN_FILM, *own[len(WHERE) :]]
+            self._names = row_names(prediction.columns, film=True)
         return csv_lines(rows(prediction), self._names, head=first)
 
 

@@ -24,6 +24,7 @@ CONTENTS = (bytes, bytearray, memoryview)
 NUMBERS = ("int", "uint", "float", "bfloat")  # beginnings of dtypes whose values have an order
 NAME_KINDS = "OUST"  # of arrays that hold paths, by the kind of their dtype
 LONGEST_PATH = 4096  # characters, of Linux
+CONTRAST = 128  # between the darkest and the brightest percent of a picture of 8 bits
 ADVICE = "give a path, bytes, an open file, PIL, numpy or torch"
 
 ColorOrder: TypeAlias = Literal["rgb", "bgr"]
@@ -36,8 +37,8 @@ ImageSource: TypeAlias = Union[
 ImageSources: TypeAlias = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 
-class SourceImage(NamedTuple):
-    """An image of a source."""
+class NamedImage(NamedTuple):
+    """An image, and where it comes from."""
 
     image: Pixels
     path: Path | None = None  # file or address
@@ -45,11 +46,11 @@ class SourceImage(NamedTuple):
     time: float | None = None  # seconds from the start of its film
 
 
-def named_image(source: Any, *, color: ColorOrder = "rgb") -> SourceImage:
+def named_image(source: Any, *, color: ColorOrder = "rgb") -> NamedImage:
     """Convert an image as `as_image` does; it keeps its path."""
     is_path = isinstance(source, str | os.PathLike)
     path = Path(os.fsdecode(source)) if is_path else None
-    return SourceImage(as_image(source, color=color), path)
+    return NamedImage(as_image(source, color=color), path)
 
 
 def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
@@ -80,7 +81,7 @@ def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
     if hasattr(source, "read"):
         return _read_content(_rest_of(source), _name_of(source))
     if hasattr(source, "__array__"):
-        return _in_color(_from_array(np.asarray(source)), color)
+        return _in_color(_from_array(_as_array(source)), color)
     raise ValueError(f"an image of type {type(source).__name__} is not supported; {ADVICE}")
 
 
@@ -91,7 +92,7 @@ def several_images(source: Any) -> Iterable[Any] | None:
     if hasattr(source, "read") or hasattr(source, "read_bytes"):
         return None
     if hasattr(source, "__array__"):
-        values = np.asarray(source)
+        values = _as_array(source)
         holds_paths = values.ndim == 1 and values.dtype.kind in NAME_KINDS
         return values.tolist() if holds_paths else None
     if isinstance(source, dict):
@@ -101,7 +102,7 @@ def several_images(source: Any) -> Iterable[Any] | None:
     return source if isinstance(source, Iterable) else None
 
 
-def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Iterator[SourceImage]:
+def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Iterator[NamedImage]:
     """Convert images; errors say which one of the list it is."""
     for index, source in enumerate(sources):
         try:
@@ -146,11 +147,16 @@ def _rest_of(file: Any) -> bytes:
         content = file.read()
     except UnicodeDecodeError:
         content = ""
-    if not isinstance(content, bytes):
+    if isinstance(content, str):
         raise ValueError(f"{name}: the file is open as text; open it as binary, with mode 'rb'")
+    if not isinstance(content, CONTENTS):  # such as of a capture of OpenCV
+        raise ValueError(
+            f"{name}: its read() returns a {type(content).__name__}, not bytes; give an image or "
+            "frame that it holds, and a film or camera by its path, address or number to `stream`"
+        )
     if not content and file.seekable() and file.tell() > 0:
         raise ValueError(f"{name}: the file was read to its end before; call its seek(0) first")
-    return content
+    return bytes(content)
 
 
 def _name_of(file: Any) -> str:
@@ -161,6 +167,15 @@ def _name_of(file: Any) -> str:
 def _is_tensor(source: Any) -> bool:
     """Whether it is a tensor of PyTorch, which this does not import."""
     return isinstance(source, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
+def _as_array(source: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(source)
+    except Exception as error:  # of its library, such as where it is in the memory of a GPU
+        kind = type(source).__name__
+        reason = " ".join(str(error).split())
+        raise ValueError(f"an image of type {kind} cannot be read ({reason}); {ADVICE}") from error
 
 
 def _from_tensor(source: Any) -> Pixels:
@@ -181,7 +196,7 @@ def _from_array(array: NDArray[Any]) -> Pixels:
     _require_pixels(array, fits, "[H, W], [H, W, 3] or [H, W, 4]")
     pixels = pixels[..., :3]
     if pixels.dtype.itemsize == 2:  # of any byte order
-        if 0 < pixels.max() <= 255:
+        if _holds_bytes(pixels):
             raise ValueError(
                 f"uint16 pixels up to {pixels.max()} are nearly black, as white is 65535; convert "
                 "them with .astype(np.uint8) if white is 255"
@@ -189,6 +204,17 @@ def _from_array(array: NDArray[Any]) -> Pixels:
         pixels = scale_sixteen_bits(pixels)
     # a copy: the array may be read-only, or reversed, which PyTorch does not take
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
+
+
+def _holds_bytes(pixels: NDArray[Any]) -> bool:
+    """Whether pixels of 16 bits are a picture of 8 bits.
+
+    A dark frame of a camera, which is noise about its black level, has no such contrast.
+    """
+    if pixels.max() > 255:
+        return False
+    darkest, brightest = np.percentile(pixels, (1, 99))
+    return bool(brightest - darkest >= CONTRAST)
 
 
 def _in_color(pixels: Pixels, color: ColorOrder) -> Pixels:
@@ -221,7 +247,9 @@ def _conversion(source: NDArray[Any] | Tensor) -> str:
     if kind in PIXEL_TYPES or not kind.startswith(NUMBERS) or 0 in shape:
         return "convert it"
     to_bytes = ".to(torch.uint8)" if is_tensor else ".astype(np.uint8)"
-    low, high = float(source.min()), float(source.max())
+    values: Any = source
+    values = values.double() if is_tensor else values  # some types of PyTorch have no order
+    low, high = float(values.min()), float(values.max())
     if low >= 0 and high <= 1:
         return f"its values are in 0..1: convert it with (image * 255).round(){to_bytes}"
     if low >= 0 and high <= 255:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -257,7 +258,8 @@ class Prediction:
             import pandas
         except ImportError as error:
             raise ImportError("to_pandas needs pandas; pip install pandas") from error
-        return pandas.DataFrame(rows(self), columns=row_names(self.columns, self.frame))
+        names = row_names(self.columns, film=self.frame is not None)
+        return pandas.DataFrame(rows(self), columns=names)
 
     def to_supervision(self) -> supervision.Detections:
         """Return the detections as those of the package supervision."""
@@ -322,7 +324,7 @@ class Prediction:
         """Write a picture (.jpg, .png, .webp), the records (.json) or a table (.csv)."""
         from centernet2.predict.conversions import save
 
-        save(self, Path(path))
+        save(self, Path(os.path.expanduser(path)))
 
     def __repr__(self) -> str:
         from centernet2.spelling import counted

@@ -20,7 +20,7 @@ from centernet2.predict.image_sources import (
     ColorOrder,
     ImageSource,
     ImageSources,
-    SourceImage,
+    NamedImage,
     as_image,
     named_image,
     numbered_images,
@@ -170,7 +170,13 @@ class Predictor:
         return self._stream(images, threshold, on_scores)
 
     def explain(
-        self, source: ImageSource, x: float, y: float, *, score_threshold: Threshold = NO_THRESHOLD
+        self,
+        source: ImageSource,
+        x: float,
+        y: float,
+        *,
+        score_threshold: Threshold = NO_THRESHOLD,
+        color: ColorOrder = "rgb",
     ) -> PointExplanation:
         """Explain why there is a detection at a point of an image, or why there is none.
 
@@ -178,9 +184,10 @@ class Predictor:
             source: an image in any form of `as_image`.
             x, y: the point, in pixels of the image.
             score_threshold: as for a call; the explanation says which detections reach it.
+            color: as for a call.
         """
         threshold = self.resolve_threshold(score_threshold)
-        detector, image = self._untiled("an explanation"), as_image(source)
+        detector, image = self._untiled("an explanation"), as_image(source, color=color)
         _require_inside(image, x, y)
         return self._explanation(detector.record(image)[1], image, x, y, threshold)
 
@@ -194,7 +201,8 @@ class Predictor:
     ) -> PointExplanation:
         _require_inside(image, x, y)
         names = recording.level_names
-        return PointExplanation(image, recording.explain(x, y), names, self.class_names, threshold)
+        record = recording.explain(float(x), float(y))  # numbers of NumPy are not for JSON
+        return PointExplanation(image, record, names, self.class_names, threshold)
 
     def embed(
         self,
@@ -261,7 +269,7 @@ class Predictor:
         ]
 
     def _predict_recorded(
-        self, images: Sequence[SourceImage], threshold: Resolved
+        self, images: Sequence[NamedImage], threshold: Resolved
     ) -> list[Prediction]:
         detector = self._untiled("an explanation")
         predictions = []
@@ -272,14 +280,14 @@ class Predictor:
         return predictions
 
     def _stream(
-        self, images: Iterable[SourceImage], threshold: Resolved, on_scores: OnScores | None
+        self, images: Iterable[NamedImage], threshold: Resolved, on_scores: OnScores | None
     ) -> Iterator[Prediction]:
         for chunk in _chunks(images, self.batch_size):
             yield from self._predict(chunk, threshold, on_scores)
 
     def _predict(
         self,
-        images: Sequence[SourceImage],
+        images: Sequence[NamedImage],
         threshold: Resolved,
         on_scores: OnScores | None = None,
         detect: Detect | None = None,
@@ -303,7 +311,7 @@ class Predictor:
         ]
 
     def _to_prediction(
-        self, own: DetectionArrays, image: SourceImage, threshold: Resolved
+        self, own: DetectionArrays, image: NamedImage, threshold: Resolved
     ) -> Prediction:
         """Return the detections of an image that reach the threshold."""
         kept = above_threshold(own["scores"], own["labels"], threshold)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from centernet2.images.image_files import read_image
 from centernet2.images.storage import open_remote, remote_url, shown_name
 from centernet2.predict.films import Film, FilmFrame, FilmSource, index_is_last
-from centernet2.predict.image_sources import ColorOrder, SourceImage, named_image, several_images
+from centernet2.predict.image_sources import ColorOrder, NamedImage, named_image, several_images
 from centernet2.predict.live_streams import GIVE_UP_SECONDS, camera, live_frames, stream
 from centernet2.predict.sources import (
     HTTP,
@@ -39,7 +39,7 @@ NAMES = (str, os.PathLike, Source)  # types of what `find_sources` and `read_sou
 PROBE_SECONDS = 10  # that the kind of an address may take
 OnError: TypeAlias = Callable[[Path, Exception], None]
 # an error that is thrown into it is reported, and ends the source of the last image
-SourceImages: TypeAlias = Generator[SourceImage, None, None]
+NamedImages: TypeAlias = Generator[NamedImage, None, None]
 logger = logging.getLogger(__name__)
 
 
@@ -55,7 +55,7 @@ class FailureList:
         logger.error("%s", error)
 
 
-def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: float) -> SourceImages:
+def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: float) -> NamedImages:
     """Return the images of sources, those by name and those in memory.
 
     The arguments are those of `Predictor.stream`.
@@ -72,7 +72,7 @@ def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: floa
 
 def _open_each(
     sources: Iterable[Any], color: ColorOrder, on_error: OnError, give_up: float
-) -> SourceImages:
+) -> NamedImages:
     for each in sources:
         if _is_name(each):
             yield from _read_named([each], on_error, give_up)
@@ -84,14 +84,14 @@ def _is_name(source: Any) -> bool:
     return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
 
 
-def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> SourceImages:
+def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> NamedImages:
     is_found = all(isinstance(each, Source) for each in names)
     return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
 
 
 def read_sources(
     sources: Iterable[Source], on_error: OnError, *, give_up: float = GIVE_UP_SECONDS
-) -> SourceImages:
+) -> NamedImages:
     """Yield the images and frames of sources, one at a time.
 
     Args:
@@ -105,7 +105,7 @@ def read_sources(
             on_error(Path(shown_name(source.path)), error)
 
 
-def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
+def _read(source: Source, give_up: float) -> Iterator[NamedImage]:
     place, kind = source
     path, url = Path(shown_name(place)), remote_url(place)
     if kind is SourceKind.ADDRESS:
@@ -113,7 +113,7 @@ def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
     if kind is SourceKind.STDIN:
         yield from _read_stdin()
     elif kind is SourceKind.IMAGE:
-        yield SourceImage(read_image(place), path)
+        yield NamedImage(read_image(place), path)
     elif kind is SourceKind.STREAM:
         opened = camera(int(path.name.split()[1])) if url is None else stream(url)
         yield from _number(live_frames(opened, give_up=give_up), path)
@@ -121,7 +121,7 @@ def _read(source: Source, give_up: float) -> Iterator[SourceImage]:
         yield from _read_film(place, give_up)
 
 
-def _read_film(place: Path | str, give_up: float) -> Iterator[SourceImage]:
+def _read_film(place: Path | str, give_up: float) -> Iterator[NamedImage]:
     opened, path = film_source(place, give_up), Path(shown_name(place))
     with nullcontext() if isinstance(opened.file, str) else opened.file, Film(opened) as film:
         if film.is_finite or not isinstance(opened.file, str) or path.is_file():
@@ -145,7 +145,7 @@ def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSourc
     return FilmSource(system.open(name, "rb"), shown_name(url))
 
 
-def _read_stdin() -> Iterator[SourceImage]:
+def _read_stdin() -> Iterator[NamedImage]:
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
     buffer: Any = sys.stdin.buffer
@@ -153,7 +153,7 @@ def _read_stdin() -> Iterator[SourceImage]:
     if not buffer.peek(1):
         raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
-        yield SourceImage(read_image(buffer.read(), name=STDIN_NAME), path)
+        yield NamedImage(read_image(buffer.read(), name=STDIN_NAME), path)
         return
     with _readable_film(buffer) as file, Film(FilmSource(file, STDIN_NAME)) as film:
         yield from _number(film.frames(), path)
@@ -171,9 +171,9 @@ def _readable_film(buffer: Any) -> Iterator[Any]:
         yield stored
 
 
-def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[SourceImage]:
+def _number(frames: Iterable[FilmFrame], path: Path) -> Iterator[NamedImage]:
     for index, (image, time) in enumerate(frames):
-        yield SourceImage(image, path, index, float(time))
+        yield NamedImage(image, path, index, float(time))
 
 
 def _kind_at(url: str, timeout: float) -> SourceKind:
@@ -184,7 +184,7 @@ def _kind_at(url: str, timeout: float) -> SourceKind:
     except (OSError, ValueError, HTTPException) as error:
         if isinstance(getattr(error, "reason", error), TimeoutError):
             reason = f"no answer within {timeout:g} s; check the address"
-            raise ValueError(f"{url}: {reason}") from error
+            raise ValueError(f"{shown_name(url)}: {reason}") from error
         return SourceKind.IMAGE  # reading it as an image reports the error
     return next(
         (kind for start, kind in MEDIA_TYPES.items() if media.startswith(start)), SourceKind.IMAGE

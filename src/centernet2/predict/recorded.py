@@ -14,7 +14,7 @@ from centernet2.models.roi_heads import DetectionSelector, SelectionOptions
 from centernet2.predict.exported_detector import calibration_of
 from centernet2.predict.pytorch_detector import Recording
 from centernet2.runtime.agreement import ROUNDING
-from centernet2.runtime.exported_model import ExportedModel, split_images
+from centernet2.runtime.exported_model import ExportedModel
 from centernet2.runtime.session import Arrays
 from centernet2.structures import Detections, Pixels, Proposals, ScoreCalibration, TestSize
 
@@ -88,9 +88,9 @@ def _run(model: ExportedModel, image: Pixels) -> tuple[dict[str, Tensor], Arrays
     """Return all outputs [1, ...] for an image, and its detections."""
     count = model.input_shape[0]
     batch = np.stack([image.transpose(2, 0, 1)] * (count if isinstance(count, int) else 1))
-    arrays = model.run(np.ascontiguousarray(batch))
+    arrays = model.run(batch)
     outputs = {name: torch.from_numpy(column)[:1] for name, column in arrays.items()}
-    return outputs, split_images(arrays, len(batch))[0]
+    return outputs, model.split(arrays, len(batch))[0]
 
 
 def _detections(found: Arrays, factors: Tensor) -> Detections:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from centernet2.files import IMAGE_SUFFIXES, files_below, irregular_kind, is_image_file, printable
 from centernet2.images.heif import is_heif
-from centernet2.images.image_files import FAILURES
+from centernet2.images.image_files import FAILURES, OTHER_KIND_BYTES, other_kind
 from centernet2.images.storage import remote_url
 from centernet2.pictures import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
@@ -27,16 +27,6 @@ STDIN = "-"
 LIST_SUFFIXES = (".txt", ".lst")  # of text files with a path, pattern or address in each line
 ANIMATED_SUFFIXES = (".gif", ".apng")  # of images that may be films, too
 HTTP = ("http", "https")
-ARCHIVE = "it is an archive; unpack it, and name the folder"
-OTHER_KINDS = {  # by the first bytes of a file, and their place
-    (0, b"PK\3\4"): ARCHIVE,
-    (0, b"\x1f\x8b"): ARCHIVE,
-    (0, b"7z\xbc\xaf"): ARCHIVE,
-    (0, b"Rar!"): ARCHIVE,
-    (257, b"ustar"): ARCHIVE,
-    (0, b"%PDF"): "it is a PDF file; convert its pages to images",
-    (0, b"\x93NUMPY"): "it is an array of NumPy; load it, and give the array to a predictor",
-}
 SIGNATURE_BYTES = 16  # by which Pillow knows a format
 logger = logging.getLogger(__name__)
 Word: TypeAlias = str | os.PathLike[str] | int
@@ -103,7 +93,7 @@ class _Finder:
         return list(self._sources.values())
 
     def add(self, word: Word) -> None:
-        text = str(word)
+        text = os.path.expanduser(str(word))
         is_file = os.path.isfile(text)
         if text == STDIN:
             self._add(Path(STDIN), SourceKind.STDIN)
@@ -116,6 +106,7 @@ class _Finder:
 
     def add_files(self, word: Path | str) -> None:
         """Add what a path, a pattern or an address names."""
+        word = os.path.expanduser(word)
         path = Path(word)
         if not str(word).strip():  # such as a variable of the shell that is not set
             raise FileNotFoundError(_describe_nothing(word, 0))
@@ -148,7 +139,7 @@ class _Finder:
             if remote_url(line) is not None:
                 self._add_address(line)
                 continue
-            file = Path(line)
+            file = Path(os.path.expanduser(line))
             if not file.exists() and not file.is_absolute():
                 beside = path.parent / line
                 file = beside if beside.exists() else file
@@ -187,11 +178,9 @@ def _other_kind(path: Path) -> str:
         return ""  # reading it reports the error
     try:
         with path.open("rb") as file:
-            start = file.read(300)
+            return other_kind(file.read(OTHER_KIND_BYTES))
     except OSError:  # reading it reports the error
         return ""
-    kinds = (kind for (place, mark), kind in OTHER_KINDS.items() if start[place:].startswith(mark))
-    return next(kinds, "")
 
 
 def _kind_of_address(url: str) -> SourceKind:

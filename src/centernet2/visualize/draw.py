@@ -74,7 +74,7 @@ def _texts(
 ) -> list[str]:
     """Return the text of each label; a class whose name the font lacks has its number."""
     labels = columns["labels"].tolist()
-    names = [class_name(label, class_names) for label in labels]
+    names = [" ".join(class_name(label, class_names).split()) for label in labels]  # in one line
     texts = [n if font.shows(n) else str(label) for n, label in zip(names, labels, strict=True)]
     if "scores" in columns:
         scores = columns["scores"].tolist()

@@ -41,9 +41,8 @@ def picture_grid(
                 picture, (left + (cell - picture.width) // 2, top + (height - picture.height) // 2)
             )
             middle = (left + cell / 2, top + height + line / 2)
-            pen.text(
-                middle, _shorten(next(remaining), font, cell), fill=DARK, font=font, anchor="mm"
-            )
+            caption = _shorten(" ".join(next(remaining).split()), font, cell)  # in one line
+            pen.text(middle, caption, fill=DARK, font=font, anchor="mm")
         top += height + line + gap
     return np.array(grid)
 
