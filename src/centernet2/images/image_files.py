@@ -195,7 +195,7 @@ def other_kind(content: bytes) -> str:
 
 
 def unreadable(name: str, error: Exception, content: bytes = b"") -> ImageError:
-    """Return the error of a file that cannot be decoded; its content tells another kind."""
+    """Return the error of a file that cannot be decoded; its content names its kind."""
     unknown = isinstance(error, UnidentifiedImageError)
     if unknown and (kind := other_kind(content)):
         return ImageError(f"{printable(name)}: not a readable image: {kind}")

@@ -106,7 +106,7 @@ class Holes:
             self._end += packet.size
 
     def add_frame(self, seconds: Fraction) -> None:
-        """Count what is missing before the next frame, by the seconds since the last one."""
+        """Count what is missing before the next frame, by the seconds since the last."""
         if self._watched:
             self._watched -= 1
             self.missing += max(0, round(seconds * self._rate) - 1)

@@ -77,7 +77,7 @@ class ExportedModel:
         return self.split(self.run(images), len(images))
 
     def split(self, outputs: Arrays, count: int) -> list[Arrays]:
-        """Return the detections of each of `count` images, of all outputs of the file."""
+        """Return the detections of each of `count` images, of all outputs of a file."""
         try:
             return split_images(outputs, count)
         except KeyError as error:

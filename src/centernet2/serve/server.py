@@ -39,7 +39,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_protocol(timeout: float) -> type[H11Protocol]:
-    """Return the class of a connection that is cut if its client is silent, or does not read.
+    """Return the class of a connection that is cut if its client is silent or idle.
 
     uvicorn waits for ever for the head of a request, so silent clients would take the places of all
     others. It hands an answer to the transport and closes the connection when all of it is sent.
