@@ -110,6 +110,12 @@ def test_legacy_encoding_without_declaration_is_named(tmp_path: Path) -> None:
             read(tree(tmp_path, (head + text).encode("gbk")))
 
 
+def test_declared_encoding_of_half_characters_is_refused(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="unicode_escape"?><annotation>\\ud800 \xe9</annotation>'
+    with pytest.raises(ValueError, match=r"a\.xml: not an XML file \(.*surrogates not allowed"):
+        read(tree(tmp_path, text.encode("latin-1")))
+
+
 @pytest.mark.parametrize("text", [
     *(xml(size=each) for each in [("abc", 20), (0, 0), ("", ""), ("nan", 20), (-40, 20)]),
     xml().replace("<width>", "<width>50</width><width>"),

@@ -28,7 +28,7 @@ def parse_xml(path: Path) -> ET.Element:
         if not text:
             raise ValueError(f"{path}: not an XML file (it is empty); export or remove it")
         root = ET.fromstring(text)
-    except (ET.ParseError, OSError) as error:
+    except (ET.ParseError, OSError, UnicodeError) as error:
         raise ValueError(f"{path}: not an XML file ({error}); export or remove it") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2].lower()
