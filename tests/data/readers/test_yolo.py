@@ -13,6 +13,7 @@ from PIL import Image
 
 from centernet2.data.readers.layouts import find_splits
 from centernet2.data.readers.splits import load_split
+from centernet2.pictures import save_picture
 from tests.helpers.split_records import boxes, counts, read
 
 WIDTH, HEIGHT = 40, 20
@@ -520,6 +521,24 @@ def test_labels_in_a_second_folder_are_counted(tmp_path: Path) -> None:
         "label files in another folder than those of the other images": 1,
     }
     assert "images/train/b.txt" in records.findings[0].examples[0].text
+
+
+def test_pictures_of_a_training_run_in_the_data_are_left_out(tmp_path: Path) -> None:
+    """They would change which images are held out for validation."""
+    picture(tmp_path / "a.png")
+    labels(tmp_path / "a.txt", ROWS)
+    (tmp_path / "classes.txt").write_text("ant\nbee\ncat\n")
+    (tmp_path / "runs").mkdir()
+    save_picture(Image.new("RGB", (8, 8)), tmp_path / "runs" / "batch.jpg")
+    picture(tmp_path / "more" / "b.png")
+    records = read(tmp_path)
+    assert [Path(each["file_name"]).name for each in records.content["images"]] == [
+        "a.png",
+        "b.png",
+    ]
+    assert counts(records) == {
+        "pictures that this program has drawn": 1, "images without a label file": 1,
+    }  # fmt: skip
 
 
 def test_hidden_files_of_macos_are_left_out(tmp_path: Path) -> None:

@@ -19,8 +19,15 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates, in_any_case
-from centernet2.files import files_below, is_image_file, one_form, unicode_forms
+from centernet2.files import (
+    files_below,
+    irregular_kind,
+    is_image_file,
+    one_form,
+    unicode_forms,
+)
 from centernet2.images.image_files import ImageError
+from centernet2.outputs import PICTURE_MARK, read_ends
 from centernet2.text_files import read_text_file
 
 LABEL_FOLDERS = ("labels", "label", "txt")
@@ -42,6 +49,9 @@ OTHER_FOLDER = Problem(
     "label files in another folder than those of the other images", "drops",
     "move them into the folder of the others",
 )  # fmt: skip
+OWN_PICTURES = Problem(
+    "pictures that this program has drawn", "note", "they are left out; write outputs elsewhere"
+)
 NO_LABELS = Problem(
     "images without a label file", "note", "they are images without an object (background)"
 )
@@ -76,6 +86,8 @@ def read_yolo(
         {"id": number, "name": name} for number, name in source.classes.items()
     ]
     label_files, folders = _label_files(images, places, tally)
+    images, label_files = _without_own_pictures(images, label_files, tally)
+    _count_labels(images, label_files, tally)
     files, failure = [], ""
     sizes = read_sizes(images, f"{split} image sizes")
     for image, file, size in zip(images, label_files, sizes, strict=True):
@@ -226,15 +238,41 @@ def _label_files(
         # a list of images may leave out some, and splits may share a folder of labels
         if all(place.is_dir() for place in places) and _is_of(best, folder):
             _count_lonely(texts, keys, folder, tally)
-    used = set[Path | None]()
-    if any(files):
-        for image, file in zip(images, files, strict=True):
-            if file is None:
-                tally.add(NO_LABELS, str(image), str(image))
-            elif file in used:
-                tally.add(SHARED_LABELS, f"{image}: {file}", str(image))
-            used.add(file)
     return files, searched
+
+
+def _without_own_pictures(
+    images: Sequence[Path], files: Sequence[Path | None], tally: Tally
+) -> tuple[list[Path], list[Path | None]]:
+    """Leave out what commands have drawn in a folder of images and labels.
+
+    A training run there would change the images that are held out for validation.
+    """
+    kept = []
+    for image, file in zip(images, files, strict=True):
+        if file is None and _is_own_picture(image):
+            tally.add(OWN_PICTURES, str(image), str(image))
+        else:
+            kept.append((image, file))
+    return [image for image, _ in kept], [file for _, file in kept]
+
+
+def _is_own_picture(path: Path) -> bool:
+    try:
+        return not irregular_kind(path) and PICTURE_MARK.encode() in b"".join(read_ends(path))
+    except OSError:  # reading it as an image reports the error
+        return False
+
+
+def _count_labels(images: Sequence[Path], files: Sequence[Path | None], tally: Tally) -> None:
+    """Count images without a label file, and those that share one."""
+    used = set[Path | None]()
+    for image, file in zip(images, files if any(files) else (), strict=False):
+        if file is None:
+            tally.add(NO_LABELS, str(image), str(image))
+        elif file in used:
+            tally.add(SHARED_LABELS, f"{image}: {file}", str(image))
+        used.add(file)
 
 
 def label_folders(folder: Path) -> list[Path]:
