@@ -14,7 +14,8 @@ from centernet2.ops.box_arrays import xywh_to_xyxy
 from centernet2.structures import BoolArray, FloatArray, IntArray
 
 ALL_AREAS = [0.0, 1e10]  # pixels^2
-IMAGES_AT_ONCE = 20_000  # the evaluator returns Python objects of some kB for each
+# The evaluator returns Python objects of some 20 kB for each, and looks through all annotations.
+IMAGES_AT_ONCE = 50_000
 
 
 class MatchedObjects(NamedTuple):
