@@ -27,7 +27,7 @@ from centernet2.images.storage import open_remote, remote_url
 
 logger = logging.getLogger(__name__)
 
-MAGIC = b"CN2INDXA"  # the last character is the version of the format and of the readers
+MAGIC = b"CN2INDXB"  # the last character is the version of the format and of the readers
 ALIGNMENT = 64  # bytes
 MIN_SIZE = 2**24  # bytes of the source files; smaller ones are not cached
 Header = dict[str, Any]
