@@ -285,6 +285,12 @@ def test_folder_of_unknown_suffixes_is_named(tmp_path: Path) -> None:
         read(root)
 
 
+def test_validation_split_without_images_may_be_removed(tmp_path: Path) -> None:
+    (tree(tmp_path) / "images" / "val" / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"no image in .*val; .* or remove this split and train"):
+        read(tmp_path, "val")
+
+
 @pytest.mark.parametrize(
     "name", ["b.JFIF", "b.jpe", "b.WebP", "b.bmp", "b.TIFF", "b.avif", "b.jp2"]
 )

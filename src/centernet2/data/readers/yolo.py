@@ -102,7 +102,9 @@ def read_yolo(
             "height": height, "width": width,
         })  # fmt: skip
     if not files:
-        raise ValueError(_no_image(source, places, images, failure))
+        advice = ", or remove this split and train with --val-fraction 0.1"
+        reason = _no_image(source, places, images, failure)
+        raise ValueError(reason + (advice if split == "val" else ""))
     others = partial(_other_label_files, source, places)
     for row, form in read_rows(files, source, tally, others):
         record = content["images"][row.image]
