@@ -143,6 +143,12 @@ def test_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_frames_that_are_too_large_are_named(tmp_path: Path) -> None:
+    sentence = r"b\.mp4: frames of 17000 x 20 pixels cannot be encoded"
+    with pytest.raises(ValueError, match=sentence), FilmWriter(tmp_path / "b", Fraction(25)) as own:
+        own.write(np.zeros((20, 17_000, 3), np.uint8), Fraction(0))
+
+
 def test_film_without_frames_is_not_written(tmp_path: Path) -> None:
     with FilmWriter(tmp_path / "b", Fraction(25)):
         pass

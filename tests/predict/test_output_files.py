@@ -198,6 +198,15 @@ def test_crops_are_inside_the_image_and_their_folder(tmp_path: Path) -> None:
     }
 
 
+def test_crop_that_jpeg_does_not_hold_is_a_png(tmp_path: Path) -> None:
+    found = make_prediction(boxes=np.array([[0, 0, 70_000, 3]] * 3, np.float32))
+    wide = replace(found, size=(3, 70_000), pixels=np.zeros((3, 70_000, 3), np.uint8))
+    write(tmp_path, [wide[:1]], "crops")
+    assert names_below(tmp_path) == ["crops/dog/00000_scene_0.png"]
+    set_aside_earlier_files(tmp_path, [])
+    assert names_below(tmp_path) == ["earlier_1/crops/dog/00000_scene_0.png"]
+
+
 def test_any_file_name_is_written(tmp_path: Path) -> None:
     names = [os.fsdecode(b"caf\xe9.jpg"), "n" * 250 + ".jpg", "Löwe?*:.jpg"]
     found = [make_prediction(path=Path("in") / name) for name in names]

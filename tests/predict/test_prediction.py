@@ -177,6 +177,15 @@ def test_save(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (folder / name).stat().st_size > 100
 
 
+def test_picture_that_a_format_does_not_hold_is_named(tmp_path: Path) -> None:
+    wide = replace(make_prediction(), size=(3, 70_000), pixels=np.zeros((3, 70_000, 3), np.uint8))
+    for name in ("a.jpg", "a.webp"):
+        with pytest.raises(ValueError, match=r"a picture of 70000 x 3 pixels .*; use \.png"):
+            wide.save(tmp_path / name)
+    wide.save(tmp_path / "a.png")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_save_names_the_formats(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.bmp: a prediction is saved as .*\.json or \.csv"):
         make_prediction().save(tmp_path / "a.bmp")

@@ -157,7 +157,16 @@ def save(prediction: Prediction, path: Path) -> None:
         names = row_names(prediction.columns, film=prediction.frame is not None)
         write_atomic(path, csv_lines(rows(prediction), names, head=True))
     elif suffix in FILE_FORMATS:
-        save_picture(prediction.plot(), path)
+        picture = prediction.plot()
+        try:
+            save_picture(picture, path)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) is not None:  # of the file system
+                raise
+            size = f"{picture.width} x {picture.height}"
+            raise ValueError(
+                f"{path}: a picture of {size} pixels cannot be saved so ({error}); use .png"
+            ) from error
     else:
         raise ValueError(
             f"{path}: a prediction is saved as {', '.join(FILE_FORMATS)}, .json or .csv"

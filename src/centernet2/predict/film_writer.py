@@ -75,9 +75,17 @@ class FilmWriter:
         if self._last is None:
             self._video.width, self._video.height = frame.width, frame.height
         ticks = round(time * TICKS)
-        self._last = ticks if self._last is None else max(ticks, self._last + 1)
-        frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
-        self._container.mux(self._video.encode(frame))
+        ticks = ticks if self._last is None else max(ticks, self._last + 1)
+        frame.pts, frame.time_base = ticks, Fraction(1, TICKS)
+        try:
+            packets = self._video.encode(frame)
+        except self._av.FFmpegError as error:  # such as of a side of more than 16,384 pixels
+            raise ValueError(
+                f"{self.path}: frames of {frame.width} x {frame.height} pixels cannot be encoded "
+                f"by {ENCODER}; write no pictures, as by --write json"
+            ) from error
+        self._last = ticks
+        self._container.mux(packets)
         self._write_sound(time)
 
     def _write_sound(self, time: Fraction | None) -> None:

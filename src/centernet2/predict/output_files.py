@@ -41,10 +41,12 @@ FILE_ADDRESS = "file://"
 LABELS_FOLDER, NAMES_FILE, CROPS_FOLDER = "labels", "data.yaml", "crops"
 UNSAFE = re.compile(r'[\ud800-\udfff\x00-\x1f<>:"/\\|?*]')  # not in names of files everywhere
 DRAWN_NAMES, LABEL_NAMES, CROP_NAMES = (  # names of files that are numbered
-    re.compile(rf"\d{{5,}}_.*\.({suffixes})", re.DOTALL) for suffixes in ("png|mp4", "txt", "jpg")
+    re.compile(rf"\d{{5,}}_.*\.({suffixes})", re.DOTALL)
+    for suffixes in ("png|mp4", "txt", "jpg|png")
 )
 MAX_STEM_BYTES = 150  # of 255, which most file systems allow for a name
 CROP_QUALITY = 95
+MAX_JPEG_SIDE = 65_500  # pixels
 logger = logging.getLogger(__name__)
 
 
@@ -121,7 +123,8 @@ class Outputs:
             left, top = max(0, low[0]), max(0, low[1])
             part = prediction.image[top : min(height, high[1]), left : min(width, high[0])]
             if part.size:
-                path = self.folder / CROPS_FOLDER / safe_name(name) / f"{stem}_{index}.jpg"
+                suffix = "jpg" if max(part.shape) <= MAX_JPEG_SIDE else "png"
+                path = self.folder / CROPS_FOLDER / safe_name(name) / f"{stem}_{index}.{suffix}"
                 save_picture(Image.fromarray(part), path, quality=CROP_QUALITY)
 
     def close(self, *, whole: bool) -> None:
