@@ -11,6 +11,7 @@ from centernet2.files import (
     is_image_file,
     open_atomic,
     remove_temporary,
+    stored_name,
     temporary_path,
     write_atomic,
     write_json,
@@ -92,6 +93,8 @@ def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
 def test_cache_folder_follows_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path))
     assert cache_folder() == tmp_path
+    monkeypatch.setenv(files.CACHE_VARIABLE, "~nobody_of_this_name/cache")
+    assert cache_folder() == Path("~nobody_of_this_name/cache")
     monkeypatch.delenv(files.CACHE_VARIABLE)
     assert cache_folder() == Path.home() / ".cache" / "centernet2"
 
@@ -127,3 +130,9 @@ def test_files_behind_links_are_below_a_folder(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path / "data")) for path in found] == [
         "b.png", "a/1.png", "link/2.png",
     ]  # fmt: skip
+
+
+def test_long_name_with_accents_is_left_to_who_opens_it(tmp_path: Path) -> None:
+    """A part of a path holds 255 bytes; names at the end of signed addresses are longer."""
+    name = "é" * 200 + ".jpg"
+    assert stored_name(tmp_path, name) == name

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centernet2.pictures import FILE_FORMATS, is_own_picture, save_picture
+from centernet2.outputs import is_own_picture
+from centernet2.pictures import FILE_FORMATS, save_picture
 
 
 @pytest.mark.parametrize("suffix", FILE_FORMATS)

@@ -24,7 +24,8 @@ IMAGE_SUFFIXES = (  # of the formats that torchcodec or Pillow decodes, in lower
 
 def cache_folder() -> Path:
     """Folder of downloads and indices: $CENTERNET2_CACHE, or ~/.cache/centernet2."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2").expanduser()
+    folder = os.environ.get(CACHE_VARIABLE) or "~/.cache/centernet2"
+    return Path(os.path.expanduser(folder))  # a ~user who does not exist stays
 
 
 def name_compiler_cache() -> None:
@@ -100,7 +101,7 @@ def stored_name(folder: Path, name: str) -> str:
     """Return a name in the Unicode form that exists below a folder, or else as it is."""
     if name.isascii():
         return name
-    return next((form for form in unicode_forms(name) if (folder / form).exists()), name)
+    return next((form for form in unicode_forms(name) if os.path.exists(folder / form)), name)
 
 
 def printable(name: Path | str) -> str:

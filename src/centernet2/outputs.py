@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
+from centernet2.files import irregular_kind
+
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
 DRAWING = ("check", "explain", "next", "predict", "show")  # commands that make pictures
@@ -174,6 +176,14 @@ def is_made_by(path: Path, command: str) -> bool:
     beginning = BEGINNINGS.get(command, {}).get(path.name)
     is_marked = any(mark.search(part) for part in (start, end))
     return is_marked or bool(beginning and re.match(beginning, start))
+
+
+def is_own_picture(path: Path) -> bool:
+    """Whether `save_picture` has written a file; False if the file cannot be read."""
+    try:
+        return not irregular_kind(path) and PICTURE_MARK.encode() in b"".join(read_ends(path))
+    except OSError:  # reading it as an image reports the error
+        return False
 
 
 def read_ends(path: Path) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""Pictures that this package writes, and how it recognizes them as its own.
+"""Pictures that this package writes.
 
 They carry a mark in the metadata of the file. A folder of photographs may hold the pictures of an
 earlier run: the mark tells them apart.
@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from centernet2.files import open_atomic
-from centernet2.outputs import PICTURE_MARK, read_ends
+from centernet2.outputs import PICTURE_MARK
 
 FILE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}  # by suffix
 SOFTWARE = 0x0131  # EXIF tag
@@ -35,11 +35,3 @@ def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None
             exif = Image.Exif()
             exif[SOFTWARE] = PICTURE_MARK
             picture.save(file, kind, quality=quality, exif=exif)
-
-
-def is_own_picture(path: Path) -> bool:
-    """Whether `save_picture` has written a file; False if the file cannot be read."""
-    try:
-        return any(PICTURE_MARK.encode() in part for part in read_ends(path))
-    except OSError:  # reading it as an image reports the error
-        return False

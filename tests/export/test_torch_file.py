@@ -109,6 +109,8 @@ def test_program_for_another_cpu_is_refused(
 def test_threads_are_those_of_a_call(suppressor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, found = torch.get_num_threads(), []
     model = ExportedModel(suppressor, threads=before + 1)
+    with pytest.raises(ValueError, match="threads is -1; it takes a whole number from 1"):
+        ExportedModel(suppressor, threads=-1)
     program = model.session.program
 
     def run(images: Tensor) -> Any:

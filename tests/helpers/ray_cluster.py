@@ -14,6 +14,7 @@ STORE = 100 << 20  # bytes of shared memory of a node
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of two nodes with a core each, which commands and this process connect to."""
+    pytest.importorskip("ray", reason="a cluster needs Ray: pip install 'centernet2[ray]'")
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from centernet2.jobs.show import show
-from centernet2.pictures import FILE_FORMATS, is_own_picture
+from centernet2.outputs import is_own_picture
+from centernet2.pictures import FILE_FORMATS
 from tests.helpers.training import SMALL, write_blocks
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet2.pictures import is_own_picture
+from centernet2.outputs import is_own_picture
 from centernet2.predict import film_writer
 from centernet2.predict.film_writer import FilmWriter
 from centernet2.predict.films import Film, FilmError, FilmFrame, FilmSource

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from centernet2.outputs import writable_folder
-from centernet2.pictures import is_own_picture, save_picture
+from centernet2.outputs import is_own_picture, writable_folder
+from centernet2.pictures import save_picture
 from centernet2.predict.output_files import (
     KINDS,
     earlier_files,

@@ -17,7 +17,7 @@ from centernet2.files import IMAGE_SUFFIXES, files_below, irregular_kind, is_ima
 from centernet2.images.heif import is_heif
 from centernet2.images.image_files import FAILURES, OTHER_KIND_BYTES, other_kind
 from centernet2.images.storage import remote_url
-from centernet2.pictures import is_own_picture
+from centernet2.outputs import is_own_picture
 from centernet2.predict.films import VIDEO_SUFFIXES
 from centernet2.predict.live_streams import STREAM_SCHEMES
 from centernet2.spelling import counted

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from centernet2.pictures import is_own_picture, save_picture
+from centernet2.outputs import is_own_picture
+from centernet2.pictures import save_picture
 from centernet2.structures import Pixels
 from centernet2.visualize import picture_grid
 

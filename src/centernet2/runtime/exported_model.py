@@ -51,6 +51,8 @@ class ExportedModel:
     ) -> None:
         self.path = path
         require_exported(path)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; it takes a whole number from 1, or None")
         threads = threads or _threads_of_environment()
         self.session = SESSIONS[path.suffix](path, providers or (), threads=threads)
         self.metadata = _read_metadata(self.session.metadata, path)

@@ -19,15 +19,9 @@ from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.yolo_forms import LabelRow, RowForm
 from centernet2.data.readers.yolo_rows import read_rows
 from centernet2.data.readers.yolo_sources import YoloSource, candidates, in_any_case
-from centernet2.files import (
-    files_below,
-    irregular_kind,
-    is_image_file,
-    one_form,
-    unicode_forms,
-)
+from centernet2.files import files_below, is_image_file, one_form, unicode_forms
 from centernet2.images.image_files import ImageError
-from centernet2.outputs import PICTURE_MARK, read_ends
+from centernet2.outputs import is_own_picture
 from centernet2.text_files import read_text_file
 
 LABEL_FOLDERS = ("labels", "label", "txt")
@@ -252,18 +246,11 @@ def _without_own_pictures(
     """
     kept = []
     for image, file in zip(images, files, strict=True):
-        if file is None and _is_own_picture(image):
+        if file is None and is_own_picture(image):
             tally.add(OWN_PICTURES, str(image), str(image))
         else:
             kept.append((image, file))
     return [image for image, _ in kept], [file for _, file in kept]
-
-
-def _is_own_picture(path: Path) -> bool:
-    try:
-        return not irregular_kind(path) and PICTURE_MARK.encode() in b"".join(read_ends(path))
-    except OSError:  # reading it as an image reports the error
-        return False
 
 
 def _count_labels(images: Sequence[Path], files: Sequence[Path | None], tally: Tally) -> None:
