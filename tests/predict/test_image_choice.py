@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from centernet2.predict import image_choice
 from centernet2.predict.image_choice import UncertainObjects, choose_images, uncertain_objects
 from centernet2.predict.prediction import Prediction
 
@@ -88,9 +89,23 @@ def test_rare_class_counts_as_much_as_a_frequent_one() -> None:
     """Cats are more, and more uncertain, and each of them is like no other one."""
     angles = np.linspace(0, 1, 20)
     cats = [objects([0.9], [[np.cos(a), np.sin(a)]]) for a in angles]
-    dogs = [objects([0.3], [[-1.0, -1.0]], name="dog")]
+    dogs = [objects([0.6, 0.6], [[-1.0, -1.0]] * 2, name="dog")]
     first = next(choose_images([*cats, *dogs], 1))
-    assert first.image == len(cats) and first.gain >= 0.5
+    assert first.image == len(cats) and first.gain == pytest.approx(0.5)
+    dog = [objects([0.05], [[-1.0, -1.0]], name="dog")]  # which may be seen by mistake
+    assert next(choose_images([*cats, *dog], 1)).image < len(cats)
+
+
+def test_each_class_has_its_share_of_the_objects_that_are_covered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where there are more of each than can be covered, and the frequent ones are surer."""
+    monkeypatch.setattr(image_choice, "COVERED_OBJECTS", 10)
+    cats = [objects([0.5], [[1.0, 0.0]]) for _ in range(100)]
+    dogs = [objects([0.9], [[-1.0, 0.0]], name="dog") for _ in range(20)]
+    first, second = choose_images([*cats, *dogs], 2)
+    assert {first.image < 100, second.image < 100} == {True, False}
+    assert second.gain == pytest.approx(0.5, abs=0.01)
 
 
 def test_reason_names_the_class_that_counts() -> None:

@@ -46,7 +46,7 @@ OTHER_KINDS = {  # by the first bytes of a file in lower case, and their place
     (0, b"\x93numpy"): "it is an array of NumPy; load it, and give the array to a predictor",
     (0, b"<!doctype html"): WEB_PAGE,
     (0, b"<html"): WEB_PAGE,
-    (0, b"version https://git-lfs"): "it is a pointer of Git LFS; download it by `git lfs pull`",
+    (0, b"version https"): "it is a pointer of Git LFS; download it by `git lfs pull`",
 }
 OTHER_KIND_BYTES = 300  # from the start of a file, by which its kind is known
 

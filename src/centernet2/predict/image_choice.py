@@ -7,11 +7,12 @@ features. So an image counts for many objects, and a second one of the same kind
 greedy choice is within 1 - 1/e of the best one (facility location, a submodular function).
 
 The objects of each class count the same together, as the AP of each class does: otherwise those of
-the most frequent one would choose alone.
+the most frequent one would choose alone. A class of less uncertainty than one object has counts
+less: it may be seen by mistake.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ from centernet2.structures import FloatArray
 
 SAME_OBJECT_IOU = 0.5
 OBJECTS_PER_IMAGE = 50  # the most uncertain ones
-COVERED_OBJECTS = 4000  # the most uncertain ones of all images, which the choice is to cover
+COVERED_OBJECTS = 4000  # the most uncertain ones of each class, which the choice is to cover
+FULL_CLASS = 1.0  # uncertainty of a class with which it counts as much as any other
 MOST_PAIRS = 50_000_000  # of images and covered objects
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95  # near which a score is uncertain
 UNCERTAIN = 0.5  # from which an object is counted in a reason
@@ -79,11 +81,7 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
         images: the uncertain objects of each image.
         count: number of images.
     """
-    shares = _uncertainty_shares(images)
-    weights = np.concatenate(shares)
-    limit = min(COVERED_OBJECTS, MOST_PAIRS // len(images))
-    covered_rows = np.argsort(-weights, kind="stable")[:limit]
-    weights = weights[covered_rows]  # [T]
+    covered_rows, weights, factors = _objects_to_cover(images)
     similarity = _similarities(images, covered_rows)  # [I, T]
     covered = np.zeros(len(weights))
     left = np.ones(len(images), dtype=bool)
@@ -91,19 +89,31 @@ def choose_images(images: Sequence[UncertainObjects], count: int) -> Iterator[Ch
         gains = np.where(left, np.maximum(similarity - covered, 0) @ weights, -1.0)
         best = int(gains.argmax())
         is_new = gains[best] > NEW * (similarity[best] @ weights) and not left.all()
-        reason = _reason(images[best], shares[best], is_new=is_new)
+        reason = _reason(images[best], factors, is_new=is_new)
         yield ChosenImage(best, float(gains[best]), reason)
         covered = np.maximum(covered, similarity[best])
         left[best] = False
 
 
-def _uncertainty_shares(images: Sequence[UncertainObjects]) -> list[FloatArray]:
-    """Return each object's share of all uncertainty: [K] of each image."""
+def _objects_to_cover(
+    images: Sequence[UncertainObjects],
+) -> tuple[NDArray[np.intp], FloatArray, dict[str, float]]:
+    """Choose T objects, the most uncertain of each class, and weigh them.
+
+    Returns:
+        Rows [T] of the objects of all images; their weights [T], whose sum is at most 1; the factor
+        of the uncertainty of each class.
+    """
     weights = np.concatenate([each.weights for each in images])
     classes, labels = np.unique([n for each in images for n in each.names], return_inverse=True)
-    totals = np.bincount(labels, weights, minlength=len(classes))
-    shares = weights / np.maximum(totals[labels] * len(classes), np.finfo(np.float64).tiny)
-    return np.split(shares, np.cumsum([len(each.names) for each in images])[:-1])
+    order = np.lexsort((-weights, labels))
+    counts = np.bincount(labels, minlength=len(classes))
+    ranks = np.empty(len(order), np.intp)  # of each object in its class, the most uncertain first
+    ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = np.lexsort((-weights, ranks))[: min(COVERED_OBJECTS, MOST_PAIRS // len(images))]
+    totals = np.bincount(labels[rows], weights[rows], minlength=len(classes))
+    factors = 1 / (np.maximum(totals, FULL_CLASS) * max(1, len(classes)))
+    return rows, weights[rows] * factors[labels[rows]], dict(zip(classes, factors, strict=True))
 
 
 def _similarities(images: Sequence[UncertainObjects], rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -124,11 +134,11 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
-def _reason(objects: UncertainObjects, shares: FloatArray, *, is_new: bool) -> str:
+def _reason(objects: UncertainObjects, factors: Mapping[str, float], *, is_new: bool) -> str:
     """Say in some words why an image was chosen.
 
     Args:
-        shares: [K], of the objects in all uncertainty.
+        factors: of the uncertainty of each class.
     """
     if not len(objects.names):
         return "nothing is seen"
@@ -137,7 +147,7 @@ def _reason(objects: UncertainObjects, shares: FloatArray, *, is_new: bool) -> s
     rows = np.flatnonzero(values >= min(UNCERTAIN, values.max()))
     by_class: Counter[str] = Counter()
     for row in rows:
-        by_class[objects.names[row]] += shares[row]
+        by_class[objects.names[row]] += values[row] * factors[objects.names[row]]
     name, _ = by_class.most_common(1)[0]
     novelty = ", unlike those before" if is_new else ""
     return f"{len(rows)} {kind}, such as {name}{novelty}"
