@@ -100,7 +100,7 @@ def test_program_for_another_cpu_is_refused(
     compiled = SimpleNamespace(get_metadata=lambda: facts)
     monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: compiled)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    with pytest.raises(ValueError, match="for CPUs with AVX512, and this one has AVX2"):
+    with pytest.raises(ValueError, match="for CPUs with AVX512, and this one has AVX2; export it"):
         ExportedModel(tmp_path / "model.pt2")
     facts[CAPABILITY_KEY] = "AVX2"
     assert ExportedModel(tmp_path / "model.pt2").metadata["class_names"] == ["cat"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from centernet2.images import image_files
-from centernet2.images.image_files import ImageError, image_size, read_image
+from centernet2.images.image_files import ImageError, from_pillow, image_size, read_image
 from tests.helpers.photographs import photo
 
 
@@ -148,6 +148,26 @@ def test_preview_in_a_raw_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.tif").rename(tmp_path / "a.dng")
     with pytest.raises(ImageError, match=r"a\.dng: not a readable image \(it is the preview in a"):
         read_image(tmp_path / "a.dng")
+
+
+def test_smaller_copy_in_a_pyramid_is_an_image(tmp_path: Path) -> None:
+    overview = Image.new("RGB", (8, 6))
+    overview.encoderinfo = {"tiffinfo": {0x00FE: 1}}
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (16, 12)).save(path, save_all=True, append_images=[overview])
+    with Image.open(path) as image:
+        image.seek(1)
+        assert image.tag_v2[0x00FE] == 1  # type: ignore[attr-defined]
+        assert from_pillow(image).shape == (6, 8, 3)
+
+
+def test_lack_of_memory_is_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(image_files, "upright", fail)
+    with pytest.raises(MemoryError):
+        from_pillow(Image.new("RGB", (16, 12)))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

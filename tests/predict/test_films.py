@@ -219,6 +219,37 @@ def test_frames_that_the_reader_skips_are_counted(tmp_path: Path, suffix: str, c
     assert len(frames) + lost == total and 97 <= total <= 101
 
 
+def test_cut_of_a_recording_is_no_damage(tmp_path: Path) -> None:
+    """Its packets are marked as after a loss."""
+    parts = []
+    for start in (0, 300):
+        times = [start + Fraction(index, 25) for index in range(50)]
+        path = tmp_path / f"{start}.ts"
+        write_film(path, 50, times=times)
+        parts.append(path.read_bytes())
+    (tmp_path / "a.ts").write_bytes(b"".join(parts))
+    with require_av().open(str(tmp_path / "a.ts")) as container:
+        assert any(packet.is_corrupt for packet in container.demux())
+    assert len(frames_of(tmp_path / "a.ts")) == 100
+
+
+def test_padding_and_a_wrong_count_are_no_damage(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.avi", 40, codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    padding = b"JUNK" + struct.pack("<I", 2000) + bytes(2000)
+    movie = content.index(b"movi")
+    middle = content.index(b"00dc", (movie + content.index(b"idx1")) // 2)
+    content[middle:middle] = padding
+    header = content.index(b"strh") + 40  # its number of frames
+    for at, change in ((4, len(padding)), (movie - 4, len(padding)), (header, 1)):
+        (value,) = struct.unpack_from("<I", content, at)
+        struct.pack_into("<I", content, at, value + change)
+    path.write_bytes(content)
+    with Film(source(path)) as film:
+        assert film.count == 41
+        assert len(list(film.frames())) == 40
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".flv"])
 def test_film_that_was_cut_off_is_named(tmp_path: Path, suffix: str) -> None:
     path = write_film(tmp_path / f"a{suffix}", 100, codec=CODECS.get(suffix, "libx264"))

@@ -120,6 +120,11 @@ def test_picture_that_a_format_does_not_hold_is_refused(client: TestClient) -> N
     assert (answer.status_code, "17000 x 20 pixels cannot be WEBP" in answer.text) == (422, True)
 
 
+def test_empty_content_encoding_is_none(client: TestClient) -> None:
+    answer = client.post("/detect", content=encode(), headers=PNG | {"Content-Encoding": ""})
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_state_is_asked_for_without_content(client: TestClient, path: str) -> None:
     answer = client.head(path)

@@ -221,6 +221,7 @@ OPEN_TWO = """(async () => {
   window.fetch = async (path, options) => { // the answers to the first image's two are late
     const isLate = path.startsWith("detect") && calls++ < 2, answer = await fetch(path, options);
     if (isLate) await wait(1000);
+    if (isLate && FAILS) throw new Error();
     return answer;
   };
   for (const content of CONTENTS) {
@@ -232,12 +233,16 @@ OPEN_TWO = """(async () => {
   }
   await wait(1500);
   window.fetch = fetch;
-  return document.querySelector("tbody tr").lastChild.textContent;
+  const box = document.querySelector("tbody tr").lastChild.textContent;
+  return [box, document.getElementById("status").textContent];
 })()"""
 
 
 @pytest.mark.long
-def test_last_image_stays_though_an_earlier_answer_comes_later(page: Page) -> None:
+@pytest.mark.parametrize("fails", ["false", "true"])
+def test_last_image_stays_though_an_earlier_answer_comes_later(page: Page, fails: str) -> None:
     contents = [as_base64(encode(size=size)) for size in ((60, 120), (30, 40))]
-    box = page.evaluate(OPEN_TWO.replace("CONTENTS", str(contents)))
+    script = OPEN_TWO.replace("CONTENTS", str(contents)).replace("FAILS", fails)
+    box, status = page.evaluate(script)
     assert box == "4, 3, 20, 18"  # of the second image
+    assert status.startswith("pets: ")

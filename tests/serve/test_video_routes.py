@@ -150,6 +150,31 @@ def test_life_of_a_job_and_of_its_results_is_bounded(film: bytes) -> None:
         assert not folder.exists()
 
 
+def test_film_that_stays_open_does_not_keep_a_job(
+    film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows deletes no open file."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(path)
+
+    with client_of(service_with(keep_seconds=0.5)) as client:
+        number = upload(client, film)
+        monkeypatch.setattr(Path, "unlink", refuse)
+        wait_until(lambda: client.get(f"/videos/{number}").status_code == 404, 60)
+
+
+def test_film_that_cannot_be_drawn_fails_without_paths_of_the_server(tmp_path: Path) -> None:
+    wide = write_film(tmp_path / "a.avi", 2, codec="mjpeg", size=(32, 17_000)).read_bytes()
+    with client_of(service_with()) as client:
+        number = upload(client, wide, "draw=true")
+        wait_until(lambda: state(client, number) == "failed", 60)
+        error = client.get(f"/videos/{number}").json()["error"]
+    assert error == (
+        "the film: frames of 17000 x 32 pixels cannot be encoded by libx264; ask without draw"
+    )
+
+
 def test_end_of_the_service_leaves_no_files(film: bytes) -> None:
     service = service_with(StandIn(delay=0.1))
     with client_of(service) as client:

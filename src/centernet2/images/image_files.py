@@ -171,7 +171,11 @@ def orientation_of(file: Image.Image) -> int:
 
 def upright(file: Image.Image) -> Image.Image:
     """Decode an image and apply its EXIF orientation."""
-    if isinstance(file, TiffImageFile) and file.tag_v2.get(SUBFILE_TYPE) == PREVIEW:
+    if (
+        isinstance(file, TiffImageFile)
+        and file.tell() == 0  # later pages may be the smaller copies of a pyramid
+        and file.tag_v2.get(SUBFILE_TYPE) == PREVIEW
+    ):
         raise ValueError("it is the preview in a raw file of a camera: convert that to JPEG")
     file.load()  # this alone makes a TIFF upright
     turn = TRANSPOSITIONS.get(orientation_of(file))
@@ -195,7 +199,12 @@ def other_kind(content: bytes) -> str:
 
 
 def unreadable(name: str, error: Exception, content: bytes = b"") -> ImageError:
-    """Return the error of a file that cannot be decoded; its content names its kind."""
+    """Return the error of a file that cannot be decoded; its content names its kind.
+
+    A lack of memory says nothing about the file, and is raised again.
+    """
+    if isinstance(error, MemoryError):
+        raise error
     unknown = isinstance(error, UnidentifiedImageError)
     if unknown and (kind := other_kind(content)):
         return ImageError(f"{printable(name)}: not a readable image: {kind}")

@@ -19,6 +19,7 @@ from centernet2.structures import Pixels
 
 TICKS = 90_000  # per second, the unit of times; the periods of all usual rates are whole numbers
 ENCODER = "libx264"
+ADVICE = "write no pictures, as by --write json"
 ENCODER_OPTIONS = {"crf": "20", "preset": "veryfast"}
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def require_encoder() -> None:
     except ValueError as error:  # such as of the PyAV of some distributions
         raise ValueError(
             f"drawn films need PyAV with the encoder {ENCODER}, which its wheel has: pip install "
-            "--force-reinstall av; or write no pictures, as by --write json"
+            f"--force-reinstall av; or {ADVICE}"
         ) from error
 
 
@@ -82,7 +83,7 @@ class FilmWriter:
         except self._av.FFmpegError as error:  # such as of a side of more than 16,384 pixels
             raise ValueError(
                 f"{self.path}: frames of {frame.width} x {frame.height} pixels cannot be encoded "
-                f"by {ENCODER}; write no pictures, as by --write json"
+                f"by {ENCODER}; {ADVICE}"
             ) from error
         self._last = ticks
         self._container.mux(packets)

@@ -24,6 +24,8 @@ RESTARTED = 1  # seconds by which times run backwards where a recording begins a
 SHORT = Fraction(1, 20)  # of the stated length, by which headers may be wrong
 # formats whose readers skip damaged parts, and the bytes that are at most between their packets
 HEAD_BYTES = {"matroska,webm": 100, "flv": 100, "avi": 100, "mpeg": 10_000}
+CUT = 10  # seconds without frames, from which they are a cut unless bytes of the file are missing
+MISCOUNT = Fraction(1, 100)  # of the frames that the header of an AVI file states
 DELAY_FRAMES = 64  # after a packet, within which its frame comes out of the decoder
 BEFORE_FRAMES = (b"ftyp", b"free", b"skip", b"uuid", b"wide")  # boxes of MP4 and QuickTime files
 
@@ -109,6 +111,8 @@ class Holes:
         """Count what is missing before the next frame, by the seconds since the last."""
         if self._watched:
             self._watched -= 1
+            if not self.found and seconds >= CUT:  # as of a recorder, at which .ts files break too
+                return
             self.missing += max(0, round(seconds * self._rate) - 1)
 
 
@@ -219,7 +223,8 @@ class Film:
                 count += 1
                 yield FilmFrame(_upright_image(frame), time)
         if holes.found and self._container.format.name in WITHOUT_LENGTH:
-            holes.missing = self._stream.frames - seen
+            lacking, stated = self._stream.frames - seen, self._stream.frames
+            holes.missing = lacking if lacking > max(1, MISCOUNT * stated) else 0
         self._require_all(count, max(damaged, holes.missing), end)
 
     def _next_packet(self, packets: Iterator[Any], time: Fraction) -> Any | None:

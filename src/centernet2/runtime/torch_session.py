@@ -57,7 +57,10 @@ class TorchSession:
             facts = compiled.get_metadata()
             wanted, own = facts.get(CAPABILITY_KEY), self.torch.backends.cpu.get_cpu_capability()
             if own not in CAPABLE.get(wanted, (own,)):  # it would end this process
-                raise ValueError(f"it is compiled for CPUs with {wanted}, and this one has {own}")
+                raise ValueError(
+                    f"it is compiled for CPUs with {wanted}, and this one has {own}; export it on "
+                    "this machine, or with --format torch, which does not compile"
+                )
             return compiled, facts.get(METADATA_KEY)
         # it would log the traceback of a damaged file
         logging.getLogger("torch.export").setLevel(logging.ERROR)

@@ -27,7 +27,7 @@ async def body_parts(request: Request, limits: Limits, max_bytes: int) -> AsyncI
         Refused: it is compressed, too large, or takes too long.
         ClientLeft: it breaks off.
     """
-    coding = request.headers.get("content-encoding", "identity")
+    coding = request.headers.get("content-encoding", "").strip() or "identity"
     if coding.lower() != "identity":
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

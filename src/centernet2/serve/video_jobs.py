@@ -7,6 +7,7 @@ the last frame, when it is stopped, or after a stated time, and its results are 
 import asyncio
 import json
 import logging
+import re
 import secrets
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from centernet2.predict.image_sources import NamedImage
     from centernet2.predict.prediction import Prediction
 
-LINES, FILM = "detections.jsonl", "film"  # of a job's folder; the film gets a suffix
+LINES, FILM = "detections.jsonl", "film"  # in the folder of a job
 AHEAD = 4  # frames of a job that wait for their detections at the same time
 logger = logging.getLogger(__name__)
 # detections of a frame; it is called in the thread of a job
@@ -118,8 +119,9 @@ class VideoJobs:
             timer.cancel()
             del self._active[job.id]
             if job.id in self._jobs:
-                (job.folder / FILM).unlink(missing_ok=True)  # its results are kept
                 loop.call_later(self.options.keep_seconds, self._forget, job)
+                with suppress(OSError):  # on Windows, of a file that is open
+                    (job.folder / FILM).unlink()  # its results are kept
             else:
                 shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -159,10 +161,18 @@ def _run(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> None:
             _write_frames(job, _detected(job, detect, options), lines)
     except Exception as error:
         logger.warning("video %s: %s", job.name, error)
-        job.state, job.error = "failed", str(error)
+        job.state, job.error = "failed", _for_client(job, error)
         return
     stopped = job.stopping.is_set()
     job.state = "failed" if job.error else "stopped" if stopped else "done"
+
+
+def _for_client(job: VideoJob, error: Exception) -> str:
+    """Return the text of an error in words for clients, who know no paths here."""
+    from centernet2.predict.film_writer import ADVICE
+
+    text = re.sub(re.escape(str(job.folder)) + r"[^:\s'\"]*", lambda _: job.name, str(error))
+    return text.replace(ADVICE, "ask without draw")
 
 
 def _detected(job: VideoJob, detect: DetectFrame, options: VideoOptions) -> "Iterator[Prediction]":

@@ -95,7 +95,9 @@ async function detect() {
     const seconds = (performance.now() - started) / 1000;
     const { colors } = state.models.find((each) => each.name === model);
     return { model, colors, answer, seconds, point: null, turn: 0, highlighted: -1 };
-  }));
+  })).catch((error) => {
+    if (turn === state.turn) throw error;
+  });
   if (turn !== state.turn) return;
   get("work").hidden = false;
   Object.assign(state, { image, file, views });
