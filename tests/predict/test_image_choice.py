@@ -79,10 +79,10 @@ def test_chosen_images_cover_different_objects() -> None:
     first, second, *rest = choose_images(images, 10)
     assert first.image in (0, 1) and first.reason.endswith("of unclear class, such as cat")
     assert second.image == 2
-    assert second.reason == "1 near the threshold, such as cat, unlike those before"
+    assert second.reason == "1 object near the threshold, such as cat, unlike those before"
     assert {each.image for each in rest} == {0, 1, 3} - {first.image}
     assert first.gain > second.gain > rest[0].gain == pytest.approx(0, abs=1e-6)
-    assert rest[-1].reason in ("nothing is seen", "3 of unclear class, such as cat")
+    assert rest[-1].reason in ("nothing is seen", "3 objects of unclear class, such as cat")
 
 
 def test_rare_class_counts_as_much_as_a_frequent_one() -> None:
@@ -114,7 +114,7 @@ def test_reason_names_the_class_that_counts() -> None:
         ["cat", "cat", "dog"],
     )  # fmt: skip
     chosen = next(choose_images([mixed, objects([0.9] * 4, [[1.0, 0.0]] * 4)], 1))
-    assert chosen.reason == "3 of unclear class, such as dog"
+    assert chosen.reason == "3 objects of unclear class, such as dog"
 
 
 def test_choice_has_the_wanted_length() -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from centernet2.ops.box_arrays import distinct_rows
 from centernet2.predict.prediction import Prediction
 from centernet2.score_thresholds import Resolved
+from centernet2.spelling import counted
 from centernet2.structures import FloatArray
 
 SAME_OBJECT_IOU = 0.5
@@ -150,4 +151,4 @@ def _reason(objects: UncertainObjects, factors: Mapping[str, float], *, is_new: 
         by_class[objects.names[row]] += values[row] * factors[objects.names[row]]
     name, _ = by_class.most_common(1)[0]
     novelty = ", unlike those before" if is_new else ""
-    return f"{len(rows)} {kind}, such as {name}{novelty}"
+    return f"{counted(len(rows), 'object')} {kind}, such as {name}{novelty}"

@@ -26,7 +26,7 @@ def write_sheets(pictures: Iterable[tuple[Pixels, str]], folder: Path, name: str
         earlier.unlink()
     paths: list[Path] = []
     first = islice(pictures, MOST_PICTURES)
-    numbered = ((picture, f"{n}  {text}") for n, (picture, text) in enumerate(first, start=1))
+    numbered = ((picture, f"{n}: {text}") for n, (picture, text) in enumerate(first, start=1))
     while shown := list(islice(numbered, PER_SHEET)):
         images, captions = zip(*shown, strict=True)
         grid = picture_grid(images, captions, columns=COLUMNS, cell=CELL)
