@@ -240,10 +240,11 @@ def _mosaics(splits: Mapping[str, ExaminedSplit]) -> str:
     rows: dict[str, list[tuple[ExaminedSplit, IntArray]]] = {}  # [O] of the objects of a class
     for split in splits.values():
         large = np.flatnonzero(_clipped(split)[:, 2:].min(axis=1, initial=np.inf) >= 2)
+        large = large[np.argsort(split.dataset.labels[large], kind="stable")]
         labels = split.dataset.labels[large]
-        for label in np.unique(labels).tolist():
-            own = split, large[labels == label]
-            rows.setdefault(split.dataset.class_names[label], []).append(own)
+        for own in np.split(large, np.flatnonzero(np.diff(labels)) + 1) if len(large) else ():
+            name = split.dataset.class_names[split.dataset.labels[own[0]]]
+            rows.setdefault(name, []).append((split, own))
     counts = Counter({name: sum(len(own) for _, own in parts) for name, parts in rows.items()})
     for name, count in counts.most_common(MOSAIC_CLASSES):
         step = max(1, count // CROPS_PER_CLASS)

@@ -169,6 +169,17 @@ def test_layouts_are_recognized(tmp_path: Path, content: Any, layout: str, split
         assert np.round(dataset.segmentation(rows.start), 4).tolist() == [POLYGON]
 
 
+def test_data_of_this_folder_go_before_those_of_folders_below(tmp_path: Path, content: Any) -> None:
+    """One undivided COCO file before a copy as Pascal VOC; data.yaml before an older export."""
+    annotate(tmp_path / "both" / "coco" / "result.json", content)
+    (tmp_path / "both" / "voc").mkdir()
+    voc_folder(tmp_path / "both" / "voc", content)
+    assert {each.layout for each in find_splits(tmp_path / "both").values()} == {"coco"}
+    yolo(tmp_path / "newer", content)
+    roboflow(tmp_path / "newer" / "old", content)
+    assert {each.layout for each in find_splits(tmp_path / "newer").values()} == {"yolo"}
+
+
 SINGLE = {
     "CVAT": ("annotations/instances_default.json", "images/default", str),
     "Label Studio": ("result.json", "images", lambda name: f"images/{name}"),

@@ -358,6 +358,18 @@ def test_images_in_folders_are_found(tmp_path: Path, flat: bool) -> None:
     assert files(read(tmp_path)) == [f"{stems[1]}.png"]
 
 
+def test_stated_image_is_in_the_folder_of_its_xml_file(tmp_path: Path) -> None:
+    root = in_folders(tmp_path)
+    for camera, name in (("left", "cat"), ("right", "dog")):
+        (root / "JPEGImages" / camera / "1.png").rename(root / "JPEGImages" / camera / "f7.png")
+        (root / "Annotations" / camera / "1.xml").write_text(
+            xml("f7.png", OBJECT.replace("cat", name))
+        )
+    records = read(root)
+    assert files(records) == ["left/f7.png", "right/f7.png"]
+    assert [name for name, _ in boxes(records)] == ["cat", "dog"]
+
+
 def test_images_of_other_folders_are_not_taken(tmp_path: Path) -> None:
     root = in_folders(tmp_path)
     (root / "JPEGImages" / "right" / "1.png").unlink()

@@ -711,3 +711,12 @@ def test_two_label_files_of_one_image_are_refused(tmp_path: Path) -> None:
     labels(tree(tmp_path) / "labels" / "train" / "a.TXT", ROWS)
     with pytest.raises(ValueError, match=r"a\.TXT and a\.txt are label files of one image"):
         load_split(tmp_path, "train", masks=False)
+
+
+def test_crops_of_a_split_without_labels_are_images(tmp_path: Path) -> None:
+    """`predict --write crops` makes such pictures; their labels may have been forgotten."""
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [ant]\n")
+    (tmp_path / "images").mkdir()
+    save_picture(Image.new("RGB", (8, 8)), tmp_path / "images" / "crop.jpg")
+    with pytest.raises(ValueError, match=r"'train' has 1 images, but .*label files NAME\.txt were"):
+        read(tmp_path)

@@ -6,6 +6,7 @@ its files to find_splits, and a case to read_split_files. For `centernet2 conver
 WRITERS in data/layout_writers.py.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -54,7 +55,8 @@ KEY_POINTS = "person_keypoints_"  # prefix of JSON files with boxes, too, of few
 KNOWN_NAMES = ("instances_", "_annotations.coco")  # prefixes of JSON files that are surely COCO
 # patterns of JSON files in a folder and in the folders below it
 BESIDE = ("annotations/*.json", "*.json")
-BELOW = ("*/*.json", "*/annotations/*.json", "*/*/_annotations.coco.json")
+BELOW = ("*/*.json", "*/annotations/*.json")
+NESTED = ("*/*/_annotations.coco.json",)  # an archive of Roboflow in its own folder
 SMALL_JSON = 2**20  # bytes: the keys of smaller files are all looked at
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 KNOWN_LAYOUTS = (
@@ -120,11 +122,12 @@ def read_split_files(files: SplitFiles, split: str) -> SplitRecords:
 
 
 def _find_others(folder: Path) -> dict[str, SplitFiles]:
-    """Find YOLO, Pascal VOC, or COCO in a folder below; last an undivided COCO file."""
+    """Find YOLO or VOC, or COCO below; last what is undivided or nested."""
     below = _find_coco(folder, BELOW)
     if below and ALL not in below:
         return below
-    return _find_described_yolo(folder) or _find_yolo(folder) or _find_voc(folder) or below
+    own = _find_described_yolo(folder) or _find_yolo(folder) or _find_voc(folder)
+    return own or below or _find_coco(folder, NESTED) or _only_voc(_folders(folder))
 
 
 def _splits_of_file(path: Path) -> dict[str, SplitFiles]:
@@ -286,17 +289,21 @@ def _has_texts(top: Path, images: Path) -> bool:
 
 
 def _find_voc(folder: Path) -> dict[str, SplitFiles]:
-    """Find Pascal VOC in a folder, in its folders by year, or in the only one with it."""
+    """Find Pascal VOC in a folder, or in the only one of its folders by year."""
     years = [*folder.glob("VOC20*"), *folder.glob("VOCdevkit/VOC20*")]
-    own = _voc_splits(folder) or _only_voc(filter(Path.is_dir, years))
-    if not own and _has_xml(folder):
-        own = {ALL: SplitFiles("voc", folder, (folder,), (folder,))}
-    return own or _only_voc(_folders(folder))
+    splits = _voc_splits(folder) or _only_voc(filter(Path.is_dir, years))
+    if not splits and _has_xml(folder):
+        return {ALL: SplitFiles("voc", folder, (folder,), (folder,))}
+    return splits
 
 
 def _only_voc(bases: Iterable[Path]) -> dict[str, SplitFiles]:
-    """Find the splits of the only folder that has any; ValueError if several have."""
-    found = {base: splits for base in sorted(bases) if (splits := _voc_splits(base))}
+    """Find the splits of the only folder that has any; ValueError if several have.
+
+    Folders that may not be read, as of the system at the root of a disk, have none.
+    """
+    readable = [base for base in sorted(bases) if os.access(base, os.R_OK | os.X_OK)]
+    found = {base: splits for base in readable if (splits := _voc_splits(base))}
     if len(found) > 1:
         raise ValueError(
             f"several data sets of Pascal VOC were found: {', '.join(map(str, found))}; give one "
@@ -366,7 +373,8 @@ def _voc_lists(base: Path) -> dict[str, Path]:
 
 
 def _folders(folder: Path) -> Sequence[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    with os.scandir(folder) as entries:  # which knows the kind of each of a million images
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def _has_xml(folder: Path) -> bool:

@@ -222,7 +222,8 @@ class _ImageNames:
 
     def find(self, stated: str, path: Path, tally: Tally) -> str:
         """Return the image of an XML file: the one of its own name, or the stated one."""
-        existing = self.names.get(_key(stated))
+        forms = ("/".join((*path.parts[start:-1], stated)) for start in range(len(path.parts)))
+        existing = next((self.names[key] for key in map(_key, forms) if key in self.names), None)
         if stated and os.path.isfile(self.folder / stated):
             existing = stated
         parts = (*path.parts[:-1], path.stem)

@@ -242,11 +242,12 @@ def _without_own_pictures(
 ) -> tuple[list[Path], list[Path | None]]:
     """Leave out what commands have drawn in a folder of images and labels.
 
-    A training run there would change the images that are held out for validation.
+    A training run there would change the images that are held out for validation. Without any
+    label, they may be crops that are collected on purpose.
     """
-    kept = []
+    kept, has_labels = [], any(files)
     for image, file in zip(images, files, strict=True):
-        if file is None and is_own_picture(image):
+        if has_labels and file is None and is_own_picture(image):
             tally.add(OWN_PICTURES, str(image), str(image))
         else:
             kept.append((image, file))

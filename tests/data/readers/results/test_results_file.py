@@ -511,6 +511,7 @@ def test_a_missing_mask_is_counted(sample: Sample) -> None:
 @pytest.mark.parametrize(("mask", "message"), [
     ({"size": [40, 50], "counts": "0"}, r"\[40, 50\].*made on resized images"),
     ({"size": [HEIGHT, WIDTH], "counts": "V1~"}, "damaged run lengths"),
+    ({"size": [str(HEIGHT), str(WIDTH)], "counts": "V1~"}, "run lengths; correct or remove it"),
     ({"size": [HEIGHT, WIDTH], "counts": "V139000000000b"}, "damaged run lengths"),
     ({"size": [HEIGHT, WIDTH], "counts": r"b'\x'"}, "damaged run lengths"),
     ({"size": [HEIGHT, WIDTH], "counts": "b'1'2'"}, "damaged run lengths"),

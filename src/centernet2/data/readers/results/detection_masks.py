@@ -10,6 +10,7 @@ from hotcoco import mask as rle
 
 from centernet2.data.annotation_masks import NO_PIXEL, RUN_LENGTHS
 from centernet2.data.readers.box_units import is_unit_of
+from centernet2.data.readers.json_records import as_number
 from centernet2.data.readers.results.detection_table import DetectionTable
 from centernet2.data.readers.segmentations import (
     RUN_CHARACTERS,
@@ -77,7 +78,8 @@ def _read_mask(table: DetectionTable, row: int, size: list[int]) -> RunLengths:
         if kind % NO_PIXEL != RUN_LENGTHS:
             raise ValueError("has no polygon of three points")
     except ValueError as error:
-        resized = isinstance(value, Mapping) and value.get("size") != size
+        given = value.get("size") if isinstance(value, Mapping) else size
+        resized = not isinstance(given, list) or list(map(as_number, given)) != size
         advice = (
             "were these detections made on resized images?" if resized else "correct or remove it"
         )
