@@ -180,6 +180,13 @@ def test_data_of_this_folder_go_before_those_of_folders_below(tmp_path: Path, co
     assert {each.layout for each in find_splits(tmp_path / "newer").values()} == {"yolo"}
 
 
+def test_a_link_to_itself_is_no_folder(tmp_path: Path, content: Any) -> None:
+    annotate(tmp_path / "coco" / "result.json", content)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert {each.layout for each in find_splits(tmp_path).values()} == {"coco"}
+
+
 SINGLE = {
     "CVAT": ("annotations/instances_default.json", "images/default", str),
     "Label Studio": ("result.json", "images", lambda name: f"images/{name}"),

@@ -374,7 +374,12 @@ def _voc_lists(base: Path) -> dict[str, Path]:
 
 def _folders(folder: Path) -> Sequence[Path]:
     with os.scandir(folder) as entries:  # which knows the kind of each of a million images
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+        return sorted(Path(entry.path) for entry in entries if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a link to itself is none."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def _has_xml(folder: Path) -> bool:
