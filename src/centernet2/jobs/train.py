@@ -86,7 +86,7 @@ class TrainMode:
         return not (self.dry_run or self.eval_only)
 
     def require_one(self, *, seed: int | None) -> None:
-        """Raise ValueError for variants that exclude each other, or a seed."""
+        """Raise ValueError for options that exclude each other."""
         if self.dry_run and self.eval_only:
             raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
         training = {
