@@ -69,6 +69,11 @@ class FPN(nn.Module):
         pyramid = {level: pyramid[level] for level in self.lateral}
         x = pyramid[next(reversed(pyramid))]
         for i, level in enumerate(self.extra):
-            x = getattr(self, level)(x if i == 0 else F.relu(x))
+            x = x if i == 0 else F.relu(x)
+            if self.training and x.shape[3] == 1:
+                # at width 1, oneDNN's weight gradient in bfloat16 contains unset memory; a second
+                # column of padding does not change the output
+                x = F.pad(x, (0, 1))
+            x = getattr(self, level)(x)
             pyramid[level] = x
         return pyramid
