@@ -35,7 +35,7 @@ with only_run_in(Path(sys.argv[1]), "prediction", "--output"):
 def test_unwritable_outputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new" / "a.json"
     assert writable_file(path, command="compare") == path
-    assert writable_folder(path, "--report") == path
+    assert writable_folder(path.parent, "--report") == path.parent
     assert not path.parent.exists()
     with pytest.raises(ValueError, match=r"--output .* is a folder; give the path of a file"):
         writable_file(tmp_path)
@@ -47,6 +47,16 @@ def test_unwritable_outputs_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(outputs, "TemporaryFile", refuse)
     with pytest.raises(ValueError, match="cannot be written; choose another"):
         writable_file(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.JPG", "report.html", "film.mp4", "a.json"])
+def test_name_of_a_file_is_no_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(ValueError, match=rf"--output .*{name} has the name of a file, .* such as"):
+        writable_folder(path, "--output", command="explain")
+    assert not path.exists()
+    path.mkdir()  # whoever has such a folder means it
+    assert writable_folder(path, "--output", command="explain") == path
 
 
 def refuse(dir: Path) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
 
-from centernet2.files import irregular_kind
+from centernet2.files import irregular_kind, is_image_file
 
 PROBED_BYTES = 1024  # at both ends of a file; WebP has its metadata last
 PICTURE_MARK = "picture drawn by centernet2"
 DRAWING = ("check", "explain", "next", "predict", "show")  # commands that make pictures
+RESULT_SUFFIXES = (".csv", ".html", ".json", ".mp4")  # of files that commands write, but pictures
 NOTHING = (b"", b"[]")  # content that anything may replace
 BEGINNINGS = {  # command -> file name -> regular expression
     "check": {"findings.json": rb'\[\n {\n  "split": "'},
@@ -53,9 +54,19 @@ def writable_folder(
         files: names of the files that it writes, which it must be able to replace.
     """
     _require_writable(folder, folder, option)
+    if not folder.is_dir() and _is_result_name(folder):
+        raise ValueError(
+            f"{option} {folder} has the name of a file, but the results go into a folder; give its "
+            f"name, such as {folder.with_suffix('')}"
+        )
     for name in files:
         require_replaceable(folder / name, command, option)
     return folder
+
+
+def _is_result_name(path: Path) -> bool:
+    """Whether a path is named like a file with results, such as a picture."""
+    return is_image_file(path) or path.suffix.lower() in RESULT_SUFFIXES
 
 
 def writable_file(path: Path, option: str = "--output", *, command: str = "") -> Path:
