@@ -223,6 +223,62 @@ def test_errors_become_exit_codes(
     assert message in caplog.records[-1].getMessage()
 
 
+WORKER_TRACEBACK = """Caught _ArrayMemoryError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "worker_images.py", line 61, in __getitem__
+    raise _ArrayMemoryError(shape, dtype)
+numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB for an array with shape (9,)
+"""
+CUDA_MESSAGE = (
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB"
+)
+CPU_MESSAGE = (
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 1099511627776 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(("error", "reason"), [
+    (MemoryError(), ""),
+    (MemoryError("a.tif: the image does not fit"), " (a.tif: the image does not fit)"),
+    (RuntimeError(CPU_MESSAGE),
+     " (can't allocate memory: you tried to allocate 1099511627776 bytes)"),
+    (RuntimeError(CUDA_MESSAGE), " (CUDA out of memory. Tried to allocate 20.00 GiB)"),
+    (RuntimeError(WORKER_TRACEBACK),
+     " (numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB)"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), " ([Errno 12] Cannot allocate memory)"),
+    (Exception("[ONNXRuntimeError] : 6 : std::bad_alloc"),
+     " ([ONNXRuntimeError] : 6 : std::bad_alloc)"),
+])  # fmt: skip
+def test_lack_of_memory_is_said_in_a_sentence(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == ExitCode.REFUSED
+    message = caplog.records[-1].getMessage()
+    assert message.startswith(
+        f"there is not enough memory{reason}; choose a smaller batch (--batch"
+    )
+
+
+def test_libraries_that_lack_memory_are_understood() -> None:
+    import numpy as np
+    import torch
+
+    sizes = []
+    for allocate in (lambda: torch.empty(1 << 50, dtype=torch.int8), lambda: np.empty(1 << 50)):
+        try:
+            allocate()
+        except Exception as error:
+            sizes.append(cli.describe_lack_of_memory(error))
+    assert "1125899906842624 bytes)" in str(sizes[0]) and " 8.00 PiB)" in str(sizes[1])
+
+
 @pytest.mark.parametrize(("level", "shown", "traceback"), [
     ("", "--num-gpus is 0", False),
     ("DEBUG", "--num-gpus is 0", True),

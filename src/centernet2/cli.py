@@ -5,6 +5,7 @@ import gc
 import logging
 import math
 import os
+import re
 import select
 import signal
 import sys
@@ -39,6 +40,10 @@ LEVEL_OF_END = {  # else a warning
     ExitCode.EVALUATION_FAILED: logging.ERROR,
     ExitCode.INCOMPLETE: logging.INFO,  # the process that has failed says why
 }
+LACKS_OF_MEMORY = (  # in messages of PyTorch, NumPy, ONNX Runtime and the system
+    "allocate memory", "not enough memory", "out of memory", "bad_alloc", "MemoryError",
+)  # fmt: skip
+ALLOCATION = re.compile(r"(?:.*DefaultCPUAllocator: )?(.*?\d ?(?:[KMGTP]iB|bytes))")
 logger = logging.getLogger(__name__)
 
 
@@ -85,7 +90,7 @@ def ending() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.INCOMPLETE)
     except OSError as error:
-        described = describe_os_error(error)
+        described = describe_os_error(error) or describe_lack_of_memory(error)
         if described is None:
             raise
         code, message = ExitCode.REFUSED, described
@@ -97,17 +102,47 @@ def ending() -> Iterator[None]:
         code, message = ExitCode.INTERRUPTED, str(error)
     except TrainedWithoutEvaluation as error:
         code, message = ExitCode.EVALUATION_FAILED, str(error)
-    except RuntimeError as error:
-        from centernet2.distributed import OtherProcessError
-
-        if not isinstance(error, OtherProcessError):
+    except Exception as error:
+        if _is_of_other_process(error):
+            code, message = ExitCode.INCOMPLETE, str(error)
+        elif lack := describe_lack_of_memory(error):
+            code, message = ExitCode.REFUSED, lack
+        else:
             raise
-        code, message = ExitCode.INCOMPLETE, str(error)
     else:
         return
     logger.log(LEVEL_OF_END.get(code, logging.WARNING), "%s", message)
     logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
     sys.exit(code)
+
+
+def _is_of_other_process(error: Exception) -> bool:
+    """Whether another process has failed, which has said why."""
+    if not isinstance(error, RuntimeError):
+        return False
+    from centernet2.distributed import OtherProcessError
+
+    return isinstance(error, OtherProcessError)
+
+
+def describe_lack_of_memory(error: Exception) -> str | None:
+    """Say what could not be allocated, and what needs less; None: another error.
+
+    Not each library raises MemoryError, and that of a worker of the data loader is a traceback in
+    a RuntimeError.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    found = [line for line in lines if any(words in line for words in LACKS_OF_MEMORY)]
+    if not found and not isinstance(error, MemoryError):
+        return None
+    line = next(reversed(found or lines), "")
+    size = ALLOCATION.match(line)
+    reason = size[1] if size else line.strip().rstrip(".")
+    return (
+        f"there is not enough memory{f' ({reason})' if reason else ''}; choose a smaller batch "
+        "(--batch-size, SOLVER.IMS_PER_BATCH), smaller images (INPUT.MIN_SIZE_TRAIN, "
+        "INPUT.MIN_SIZE_TEST) or fewer workers (DATALOADER.NUM_WORKERS)"
+    )
 
 
 def _weights_for(error: CycloptsError) -> str:

@@ -166,7 +166,7 @@ def test_lack_of_memory_is_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -
         raise MemoryError
 
     monkeypatch.setattr(image_files, "upright", fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError, match="the given image: the image does not fit"):
         from_pillow(Image.new("RGB", (16, 12)))
 
 

@@ -201,10 +201,10 @@ def other_kind(content: bytes) -> str:
 def unreadable(name: str, error: Exception, content: bytes = b"") -> ImageError:
     """Return the error of a file that cannot be decoded; its content names its kind.
 
-    A lack of memory says nothing about the file, and is raised again.
+    A lack of memory says nothing about the file, and is raised again with its name.
     """
     if isinstance(error, MemoryError):
-        raise error
+        raise MemoryError(f"{printable(name)}: the image does not fit") from error
     unknown = isinstance(error, UnidentifiedImageError)
     if unknown and (kind := other_kind(content)):
         return ImageError(f"{printable(name)}: not a readable image: {kind}")
