@@ -113,6 +113,19 @@ def test_image_that_would_fill_the_memory_is_refused(
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_image_above_the_limit_of_pillow_is_read_where_it_is_expected(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(gradient(60, 80)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert np.array_equal(read_image(path, max_pixels=4800), gradient(60, 80))
+    with pytest.raises(ImageError, match=rf"a\.{suffix}: the image is too large \(.*of at most"):
+        read_image(path, max_pixels=4799)
+    assert Image.MAX_IMAGE_PIXELS == 1000  # of Pillow's other users
+
+
 def test_path_without_a_name_is_refused() -> None:
     with pytest.raises(ImageError, match="the path of an image is empty"):
         read_image("")

@@ -329,6 +329,21 @@ def test_tiles_of_an_image_are_detected_in_batches() -> None:
     assert 0 < len(strong.scores) < 12 and (strong.scores >= 0.8).all()
 
 
+def test_tiles_are_of_images_above_the_limit_of_pillow(
+    tmp_path: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path, name, pixels) for name in ("a.png", "b.tif")]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 3)
+    with pytest.raises(ValueError, match=r"a\.png: .* too large .* `predict --tile` reads up to"):
+        Predictor(FakeDetector())(paths[0])
+    predictor = Predictor(FakeDetector(), tiling=Tiling(32), batch_size=4)
+    content = (path.read_bytes() for path in paths)
+    several = [*predictor(paths), *predictor.stream(paths), *predictor.stream(content)]
+    for prediction in [predictor(paths[0]), *several]:
+        assert np.array_equal(prediction.image, pixels)
+    assert len(several) == 6
+
+
 def test_masks_of_tiles_are_pasted_into_the_image() -> None:
     scene = ColoredObjects((300, 500), {60: 5}, seed=0)
     found = Predictor(ColorDetector(masks=True), tiling=Tiling(200))(scene.image)

@@ -6,7 +6,10 @@ and of the transparent pixels of GIF files.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,8 @@ TRANSPOSITIONS = {  # that make the image of each value upright
     8: Image.Transpose.ROTATE_90,
 }
 SIXTEEN_BITS = 65535
+TILED_PIXELS = 1_000_000_000  # of an image that is detected in tiles, at most
+LIMIT_LOCK = Lock()  # held while Pillow's limit is lifted
 FAILURES = Exception  # Pillow and its plugins raise errors of many kinds on damaged files
 FIXED_RANGE = ("PNG", "PPM")  # formats whose pixels of mode I have 16 bits
 ARCHIVE = "it is an archive; unpack it, and name the folder"
@@ -55,32 +60,60 @@ class ImageError(ValueError):
     """An image file that cannot be used."""
 
 
-def read_image(source: Path | str | bytes, *, name: str = "the given bytes") -> Pixels:
+def read_image(
+    source: Path | str | bytes, *, name: str = "the given bytes", max_pixels: int | None = None
+) -> Pixels:
     """Decode an image file, upright according to EXIF.
 
     Args:
         source: path, URL or content.
         name: of the content, for messages.
+        max_pixels: that it may have; None: as many as Pillow reads, twice `MAX_IMAGE_PIXELS`.
     """
     if isinstance(source, bytes):
         content = source
     else:
         content, name = read_file(source), shown_name(source)
-    _require_moderate_size(content, name)
+    try:
+        with open_image(content):
+            pass
+    except Image.DecompressionBombError as error:  # it would fill the memory
+        if max_pixels is None:
+            raise ImageError(
+                f"{name}: the image is too large ({error}); cut it into tiles, or make it smaller; "
+                f"`predict --tile` reads up to {TILED_PIXELS // 1_000_000} megapixels"
+            ) from error
+        return _read_large(content, name, max_pixels)
+    except FAILURES:
+        pass  # decoding explains it
     return decode(content, name)
 
 
-def _require_moderate_size(content: bytes, name: str) -> None:
-    """Raise ImageError for an image above Pillow's limit, which would fill the memory."""
-    try:
-        with open_image(content):
-            return
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{name}: the image is too large ({error}); cut it into tiles, or make it smaller"
-        ) from error
-    except FAILURES:
-        return  # decoding explains it
+def _read_large(content: bytes, name: str, max_pixels: int) -> Pixels:
+    """Decode an image above Pillow's limit; ImageError above the given one."""
+    with _without_limit():
+        try:
+            with open_image(content) as file:
+                count = file.width * file.height
+        except FAILURES as error:
+            raise unreadable(name, error, content) from error
+        if count > max_pixels:
+            raise ImageError(
+                f"{name}: the image is too large ({count / 1e6:,.0f} megapixels, of at most "
+                f"{max_pixels / 1e6:,.0f}); cut it into tiles, or make it smaller"
+            )
+        return decode(content, name)
+
+
+@contextmanager
+def _without_limit() -> Iterator[None]:
+    """Lift Pillow's limit, which is one for all threads, for a block."""
+    with LIMIT_LOCK:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def read_file(source: Path | str) -> bytes:
@@ -241,7 +274,8 @@ def _is_closed(image: Image.Image) -> bool:
 def _to_pixels(image: Image.Image) -> Pixels:
     if image.mode == "La":  # with color multiplied by alpha
         image = image.convert("LA")
-    return np.array(_to_eight_bits(image).convert("RGB"))
+    image = _to_eight_bits(image)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy it
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

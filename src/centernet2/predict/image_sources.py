@@ -46,14 +46,16 @@ class NamedImage(NamedTuple):
     time: float | None = None  # seconds from the start of its film
 
 
-def named_image(source: Any, *, color: ColorOrder = "rgb") -> NamedImage:
+def named_image(
+    source: Any, *, color: ColorOrder = "rgb", max_pixels: int | None = None
+) -> NamedImage:
     """Convert an image as `as_image` does; it keeps its path."""
     is_path = isinstance(source, str | os.PathLike)
     path = Path(os.fsdecode(source)) if is_path else None
-    return NamedImage(as_image(source, color=color), path)
+    return NamedImage(as_image(source, color=color, max_pixels=max_pixels), path)
 
 
-def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
+def as_image(source: Any, *, color: ColorOrder = "rgb", max_pixels: int | None = None) -> Pixels:
     """Convert an image to an array [H, W, 3], RGB.
 
     Arrays are [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the order R, G, B, alpha, tensors
@@ -63,13 +65,14 @@ def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
 
     Args:
         color: order of the channels of arrays and tensors, "rgb" or "bgr".
+        max_pixels: that a file may have; None: Pillow's limit.
     """
     if color not in COLORS:
         raise ValueError(f"color is {color!r}; give 'rgb', or 'bgr' for pixels as of OpenCV")
     if isinstance(source, str | os.PathLike):
-        return read_image(_path_of(source))
+        return read_image(_path_of(source), max_pixels=max_pixels)
     if isinstance(source, CONTENTS):
-        return read_image(bytes(source))
+        return read_image(bytes(source), max_pixels=max_pixels)
     if isinstance(source, Image.Image):
         pixels = from_pillow(source)
         _require_pixels(pixels, True, "[H, W, 3]")
@@ -77,9 +80,9 @@ def as_image(source: Any, *, color: ColorOrder = "rgb") -> Pixels:
     if _is_tensor(source):
         return _in_color(_from_tensor(source), color)
     if hasattr(source, "read_bytes"):  # such as zipfile.Path
-        return _read_content(source.read_bytes(), str(source))
+        return _read_content(source.read_bytes(), str(source), max_pixels)
     if hasattr(source, "read"):
-        return _read_content(_rest_of(source), _name_of(source))
+        return _read_content(_rest_of(source), _name_of(source), max_pixels)
     if hasattr(source, "__array__"):
         return _in_color(_from_array(_as_array(source)), color)
     raise ValueError(f"an image of type {type(source).__name__} is not supported; {ADVICE}")
@@ -102,7 +105,9 @@ def several_images(source: Any) -> Iterable[Any] | None:
     return source if isinstance(source, Iterable) else None
 
 
-def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Iterator[NamedImage]:
+def numbered_images(
+    sources: Iterable[Any], *, color: ColorOrder = "rgb", max_pixels: int | None = None
+) -> Iterator[NamedImage]:
     """Convert images; errors say which one of the list it is."""
     for index, source in enumerate(sources):
         try:
@@ -111,7 +116,7 @@ def numbered_images(sources: Iterable[Any], *, color: ColorOrder = "rgb") -> Ite
                     f"it is a {type(source).__name__}; give one flat list of images, and the "
                     "pixels of an image as an array: np.array(pixels, dtype=np.uint8)"
                 )
-            yield named_image(source, color=color)
+            yield named_image(source, color=color, max_pixels=max_pixels)
         except ValueError as error:
             raise ValueError(f"image {index} of the list: {error}") from error
 
@@ -132,10 +137,10 @@ def _path_of(source: str | os.PathLike[Any]) -> str | Path:
     return Path(name) if name and isinstance(source, os.PathLike) else name
 
 
-def _read_content(content: bytes, name: str) -> Pixels:
+def _read_content(content: bytes, name: str, max_pixels: int | None) -> Pixels:
     if not content:
         raise ValueError(f"{name}: the image file is empty; replace it or leave it out")
-    return read_image(content, name=name)
+    return read_image(content, name=name, max_pixels=max_pixels)
 
 
 def _rest_of(file: Any) -> bytes:

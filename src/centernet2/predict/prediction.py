@@ -156,9 +156,9 @@ class Prediction:
             return self.pixels
         if self.path is None or self.frame is not None:
             raise ValueError("the prediction does not keep its image; give it as `pixels`")
-        from centernet2.images.image_files import read_image
+        from centernet2.images.image_files import TILED_PIXELS, read_image
 
-        return read_image(self.path)
+        return read_image(self.path, max_pixels=TILED_PIXELS)  # it was read before, as it may be
 
     def reaches(self, threshold: Resolved) -> NDArray[np.bool_]:
         """Whether each detection [D] reaches the threshold of its class."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centernet2.arguments import checked
+from centernet2.images.image_files import TILED_PIXELS
 from centernet2.predict.explaining import PointExplanation
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.image_sources import (
@@ -64,7 +65,8 @@ class Predictor:
         resize: resizes an image, a tensor [3, H, W], to the input size of the model; default: the
             model's test size. An exported detector resizes images itself.
         batch_size: images, or tiles of an image, per forward pass.
-        tiling: detect in tiles of each image, too; None: in the whole image alone.
+        tiling: detect in tiles of each image, too, which may be a large one of up to TILED_PIXELS;
+            None: in the whole image alone.
     """
 
     @checked(batch_size=at_least(1))
@@ -94,6 +96,9 @@ class Predictor:
         self._detector = _with_arrays(model, resize, tiling)
         self.batch_size = batch_size
         self.tiling = tiling
+        self._max_pixels = None if tiling is None else TILED_PIXELS
+        # images in memory at once; a batch of tiles is of one image
+        self._chunk = batch_size if tiling is None else 1
 
     @overload
     def __call__(
@@ -164,7 +169,8 @@ class Predictor:
             give_up: seconds without a frame after which a stream is over.
         """
         threshold = self.resolve_threshold(score_threshold)
-        images = open_images(source, color, on_error or _log_error, give_up)
+        report = on_error or _log_error
+        images = open_images(source, color, report, give_up, self._max_pixels)
         if isinstance(self._detector, ExportedDetector):
             return self._stream(self._detector.fitting(images), threshold, on_scores)
         return self._stream(images, threshold, on_scores)
@@ -261,10 +267,12 @@ class Predictor:
         threshold = self.resolve_threshold(score_threshold)
         images = several_images(source)
         if images is None:
-            return predict([named_image(source, color=color)], threshold)[0]
+            image = named_image(source, color=color, max_pixels=self._max_pixels)
+            return predict([image], threshold)[0]
+        read = numbered_images(images, color=color, max_pixels=self._max_pixels)
         return [
             each if record else each.without_pixels()
-            for chunk in _chunks(numbered_images(images, color=color), self.batch_size)
+            for chunk in _chunks(read, self._chunk)
             for each in predict(chunk, threshold)
         ]
 
@@ -282,7 +290,7 @@ class Predictor:
     def _stream(
         self, images: Iterable[NamedImage], threshold: Resolved, on_scores: OnScores | None
     ) -> Iterator[Prediction]:
-        for chunk in _chunks(images, self.batch_size):
+        for chunk in _chunks(images, self._chunk):
             yield from self._predict(chunk, threshold, on_scores)
 
     def _predict(

@@ -55,10 +55,12 @@ class FailureList:
         logger.error("%s", error)
 
 
-def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: float) -> NamedImages:
+def open_images(
+    source: Any, color: ColorOrder, on_error: OnError, give_up: float, max_pixels: int | None
+) -> NamedImages:
     """Return the images of sources, those by name and those in memory.
 
-    The arguments are those of `Predictor.stream`.
+    The arguments are those of `Predictor.stream` and of `as_image`.
 
     Raises:
         FileNotFoundError: an element of a list names nothing.
@@ -66,54 +68,66 @@ def open_images(source: Any, color: ColorOrder, on_error: OnError, give_up: floa
     several = [source] if isinstance(source, Source) else several_images(source)
     given = [source] if several is None else several
     if isinstance(given, Sequence) and all(map(_is_name, given)):
-        return _read_named(given, on_error, give_up)
-    return _open_each(given, color, on_error, give_up)
+        return _read_named(given, on_error, give_up, max_pixels)
+    return _open_each(given, color, on_error, give_up, max_pixels)
 
 
 def _open_each(
-    sources: Iterable[Any], color: ColorOrder, on_error: OnError, give_up: float
+    sources: Iterable[Any],
+    color: ColorOrder,
+    on_error: OnError,
+    give_up: float,
+    max_pixels: int | None,
 ) -> NamedImages:
     for each in sources:
         if _is_name(each):
-            yield from _read_named([each], on_error, give_up)
+            yield from _read_named([each], on_error, give_up, max_pixels)
         else:
-            yield named_image(each, color=color)
+            yield named_image(each, color=color, max_pixels=max_pixels)
 
 
 def _is_name(source: Any) -> bool:
     return isinstance(source, NAMES) or (isinstance(source, int) and not isinstance(source, bool))
 
 
-def _read_named(names: Sequence[Any], on_error: OnError, give_up: float) -> NamedImages:
+def _read_named(
+    names: Sequence[Any], on_error: OnError, give_up: float, max_pixels: int | None
+) -> NamedImages:
     is_found = all(isinstance(each, Source) for each in names)
-    return read_sources(names if is_found else find_sources(names), on_error, give_up=give_up)
+    sources = names if is_found else find_sources(names)
+    return read_sources(sources, on_error, give_up=give_up, max_pixels=max_pixels)
 
 
 def read_sources(
-    sources: Iterable[Source], on_error: OnError, *, give_up: float = GIVE_UP_SECONDS
+    sources: Iterable[Source],
+    on_error: OnError,
+    *,
+    give_up: float = GIVE_UP_SECONDS,
+    max_pixels: int | None = None,
 ) -> NamedImages:
     """Yield the images and frames of sources, one at a time.
 
     Args:
         on_error: called for each source that cannot be read, or not to its end; it is left there.
         give_up: seconds without a frame after which a stream is over.
+        max_pixels: that an image file may have; None: Pillow's limit.
     """
     for source in sources:
         try:
-            yield from _read(source, give_up)
+            yield from _read(source, give_up, max_pixels)
         except (ValueError, OSError) as error:
             on_error(Path(shown_name(source.path)), error)
 
 
-def _read(source: Source, give_up: float) -> Iterator[NamedImage]:
+def _read(source: Source, give_up: float, max_pixels: int | None) -> Iterator[NamedImage]:
     place, kind = source
     path, url = Path(shown_name(place)), remote_url(place)
     if kind is SourceKind.ADDRESS:
         kind = _kind_at(url or "", min(PROBE_SECONDS, give_up))
     if kind is SourceKind.STDIN:
-        yield from _read_stdin()
+        yield from _read_stdin(max_pixels)
     elif kind is SourceKind.IMAGE:
-        yield NamedImage(read_image(place), path)
+        yield NamedImage(read_image(place, max_pixels=max_pixels), path)
     elif kind is SourceKind.STREAM:
         opened = camera(int(path.name.split()[1])) if url is None else stream(url)
         yield from _number(live_frames(opened, give_up=give_up), path)
@@ -145,7 +159,7 @@ def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSourc
     return FilmSource(system.open(name, "rb"), shown_name(url))
 
 
-def _read_stdin() -> Iterator[NamedImage]:
+def _read_stdin(max_pixels: int | None) -> Iterator[NamedImage]:
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
     buffer: Any = sys.stdin.buffer
@@ -153,7 +167,8 @@ def _read_stdin() -> Iterator[NamedImage]:
     if not buffer.peek(1):
         raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
-        yield NamedImage(read_image(buffer.read(), name=STDIN_NAME), path)
+        image = read_image(buffer.read(), name=STDIN_NAME, max_pixels=max_pixels)
+        yield NamedImage(image, path)
         return
     with _readable_film(buffer) as file, Film(FilmSource(file, STDIN_NAME)) as film:
         yield from _number(film.frames(), path)
