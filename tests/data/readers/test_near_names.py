@@ -1,6 +1,7 @@
 """Names that nearly fit: file names in COCO files, keys of records, rotations beside boxes."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ def found(content: Content) -> dict[str, str]:
     """Return how training treats each kind of problem."""
     findings = read_content(content).dataset.findings
     return {each.kind: each.action for each in findings}
+
+
+def spellings(key: str) -> list[str]:
+    """Return a key with capital letters at some places, sorted."""
+    words = map("".join, product(*zip(key.upper(), key, strict=True)))
+    return sorted(word for word in words if word != key)
 
 
 def load_renamed(folder: Path, content: Content, names: dict[str, str]) -> Any:
@@ -137,6 +144,20 @@ def test_keys_in_other_letters_are_read(content: Content, key: str) -> None:
     (finding,) = records.dataset.findings
     assert (finding.kind, finding.total, finding.action) == ("keys in other letters", 4, "repairs")
     assert finding.advice == "they are read as iscrowd"
+
+
+def test_first_of_several_keys_in_other_letters_is_read(content: Content) -> None:
+    """Another one would be read in each process, if their hashes decided."""
+    for record in content["annotations"]:
+        x, *rest = record.pop("bbox")
+        record.update({key: [x + i, *rest] for i, key in enumerate(spellings("bbox"))})
+        crowd = record.pop("iscrowd")
+        record.update(
+            {key: crowd if i == 0 else 1 - crowd for i, key in enumerate(spellings("iscrowd"))}
+        )
+    dataset = read_content(content).dataset
+    assert dataset.crowd.tolist() == [True, False, False, True]
+    assert sorted(dataset.boxes()[:, 0].tolist()) == [0, 0, 4, 30]
 
 
 @pytest.mark.parametrize("key", ["rotation", "angle"])

@@ -51,8 +51,8 @@ class RecordTable:
         others = {key: name for name in known for key in keys_like(name, keys)}
         renamed = set()
         for row, record in enumerate(self.records if others else ()):
-            for key in record.keys() & others.keys():
-                if others[key] not in record:
+            for key in others:  # a set would have another order in each process
+                if key in record and others[key] not in record:
                     record[others[key]] = record[key]
                     renamed.add(row)
         self.log.add(
