@@ -28,7 +28,7 @@ def run(test: Test, options: BatchOptions, predictor: StandIn | None = None) -> 
         batcher = Batcher(
             lambda images, floor: own(images, score_threshold=floor),
             lambda height, width: (height, width),
-            device=device, options=options, gate=Gate(64), metrics=ServiceMetrics(),
+            device=device, options=options, gate=Gate(64, 10**6), metrics=ServiceMetrics(),
         )  # fmt: skip
         task = asyncio.create_task(batcher.run())
         await test(batcher, own)

@@ -265,6 +265,15 @@ def test_more_images_than_the_queue_holds_are_413() -> None:
         assert client.post("/detect", json=[as_base64(encode())] * 2).status_code == 200
 
 
+def test_more_pixels_than_fit_into_memory_are_413() -> None:
+    limits = Limits(max_megapixels=0.01, waiting_megapixels=0.01)
+    with client_of(make_service(options=ServiceOptions(limits))) as client:
+        answer = client.post("/detect", json=[as_base64(encode())] * 3)
+        assert answer.status_code == 413
+        assert "together, of at most 0.01; send fewer at once" in answer.json()["detail"]
+        assert client.post("/detect", json=[as_base64(encode())] * 2).status_code == 200
+
+
 def test_addresses_are_counted_first_and_fetched_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     service, fetched = make_service(options=ServiceOptions(Limits(max_queue=2, timeout=0.3))), []
 

@@ -82,6 +82,23 @@ def test_full_queue_is_429_with_a_time() -> None:
         assert ask(port).status == 200
 
 
+def test_pixels_that_would_fill_the_memory_are_429() -> None:
+    predictor = StandIn()
+    limits = Limits(max_megapixels=0.01, waiting_megapixels=0.01)  # two images of 80 x 60
+    service = make_service(predictor, ServiceOptions(limits))
+    with serving(service) as port:
+        predictor.may_run.clear()
+        waiting = [send(port), send(port)]
+        wait_until(lambda: service.gate.pixels == 9600)
+        refused = ask(port)
+        assert (refused.status, int(refused.headers["Retry-After"]) >= 1) == (429, True)
+        assert "megapixels are waiting" in json.loads(refused.read())["detail"]
+        predictor.may_run.set()
+        assert [each.getresponse().status for each in waiting] == [200, 200]
+        wait_until(lambda: service.gate.pixels == 0)
+        assert ask(port).status == 200
+
+
 def test_no_answer_in_time_is_503_and_costs_no_forward_pass() -> None:
     predictor = StandIn()
     service = make_service(predictor, ServiceOptions(Limits(timeout=0.3)))

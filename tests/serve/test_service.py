@@ -49,7 +49,10 @@ def test_slow_hosts_keep_no_image_waiting(monkeypatch: pytest.MonkeyPatch) -> No
         number = max(2, os.cpu_count() or 2)  # of those who decode
         fetching = [asyncio.create_task(service.fetch("http://host/a")) for _ in range(number)]
         await asyncio.sleep(0.05)
-        assert (await asyncio.wait_for(service.pixels(encode()), 10)).shape == (60, 80, 3)
+        decoded = service.decoded(encode())
+        (image,) = await asyncio.wait_for(decoded.__aenter__(), 10)
+        assert image.shape == (60, 80, 3)
+        await decoded.__aexit__(None, None, None)
         may_answer.set()
         await asyncio.gather(*fetching)
         await service.stop()

@@ -11,32 +11,23 @@ from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.structures import Pixels
 
 
-def decode_upload(content: bytes, max_pixels: int) -> Pixels:
-    """Decode an image file, upright according to EXIF.
+def count_pixels(content: bytes, max_pixels: int) -> int:
+    """Return the number of pixels of an image file, all its frames together.
 
-    Its size is read from its header first, so that a small file cannot fill the memory. The limit
-    is for all its frames together.
+    They are read from its header, so that a small file cannot fill the memory.
 
     Raises:
         Refused: it is no image, too large, or damaged.
     """
     if not content:
         raise unprocessable("an image is empty; send the content of its file")
-    _require_moderate(content, max_pixels)
-    try:
-        return decode(content, "the image")
-    except ImageError as error:
-        raise unprocessable(str(error)) from error
-
-
-def _require_moderate(content: bytes, max_pixels: int) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_image(content) as file:
                 if file.format == "EPS":  # a program, which Pillow would give to Ghostscript
                     raise UnidentifiedImageError
-                count = file.width * file.height * max(1, getattr(file, "n_frames", 1))
+                count: int = file.width * file.height * max(1, getattr(file, "n_frames", 1))
     except HeifError as error:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -54,6 +45,19 @@ def _require_moderate(content: bytes, max_pixels: int) -> None:
         raise unprocessable(f"the image is damaged ({reason}); send it whole") from error
     if count > max_pixels:
         raise _too_many_pixels(max_pixels)
+    return count
+
+
+def decode_upload(content: bytes) -> Pixels:
+    """Decode an image file, upright according to EXIF, after `count_pixels`.
+
+    Raises:
+        Refused: it is damaged.
+    """
+    try:
+        return decode(content, "the image")
+    except ImageError as error:
+        raise unprocessable(str(error)) from error
 
 
 def _too_many_pixels(max_pixels: int) -> Refused:

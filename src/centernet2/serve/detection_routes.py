@@ -59,7 +59,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": "the body, an image, or the number of images is too large"},
     415: {"description": "the body is no image, form or JSON"},
     422: {"description": "an image or an option cannot be used; `detail` says why"},
-    429: {"description": "too many images are waiting; try again after Retry-After seconds"},
+    429: {
+        "description": "too many images or pixels are waiting; try again after Retry-After seconds"
+    },
     503: {"description": "no answer in time, or the service is not ready"},
 }
 DETECTED: dict[int | str, dict[str, Any]] = {
@@ -109,12 +111,12 @@ async def receive(request: Request, service: Service) -> Upload:
 async def _detect(service: Service, upload: Upload, options: RequestOptions, media: str) -> bytes:
     model = service.model(options.model)
     wanted = model.wanted(options)
-    images = await asyncio.gather(*map(service.pixels, upload.images))
-    predictions = await asyncio.gather(*(service.detect(x, model, wanted) for x in images))
-    with service.metrics.timed("encode"):
-        if media == JSON_TYPE:
-            return await service.work(to_json, predictions, model.name, is_list=upload.is_list)
-        return await service.work(to_picture, predictions[0], media)
+    async with service.decoded(*upload.images) as images:
+        predictions = await asyncio.gather(*(service.detect(x, model, wanted) for x in images))
+        with service.metrics.timed("encode"):
+            if media == JSON_TYPE:
+                return await service.work(to_json, predictions, model.name, is_list=upload.is_list)
+            return await service.work(to_picture, predictions[0], media)
 
 
 class ExplainOptions(ThresholdOptions):
@@ -148,11 +150,11 @@ async def _explain(service: Service, content: bytes, query: ExplainOptions) -> d
     if model.unexplained:
         raise unprocessable(sentence(model.unexplained, query.language, name=model.name))
     threshold = model.threshold(query)
-    pixels = await service.pixels(content)
     try:
-        explanation = await service.on_device(
-            model.predictor.explain, pixels, query.x, query.y, score_threshold=threshold
-        )
+        async with service.decoded(content) as (pixels,):
+            explanation = await service.on_device(
+                model.predictor.explain, pixels, query.x, query.y, score_threshold=threshold
+            )
     except ValueError as error:
         raise unprocessable(str(error)) from error
     text, record = explanation.text(query.language), explanation.to_dict(query.language)

@@ -1,13 +1,15 @@
 """Answer labelling tools: Label Studio (ML backend) and CVAT (Nuclio functions)."""
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
+from centernet2.predict.label_regions import LabelConfig
 from centernet2.serve.access import OwnService, require_token
 from centernet2.serve.addresses import PORTS
 from centernet2.serve.connections import read_body, unless_left
@@ -18,9 +20,6 @@ from centernet2.serve.request_options import RequestOptions, with_options
 from centernet2.serve.served_model import ServedModel, Wanted
 from centernet2.serve.service import Service
 from centernet2.serve.uploads import json_image, parse_json
-
-if TYPE_CHECKING:
-    from centernet2.predict.prediction import Prediction
 
 WRITTEN = "/%?=&+,:;@~!$'()*[]#"  # characters of addresses that stand for themselves
 FunctionName = Annotated[str, Path(description="Of those in /api/functions.")]
@@ -58,19 +57,27 @@ async def predict(request: Request, service: OwnService) -> JSONResponse:
             raise unprocessable('"tasks" is a list of tasks')
         configs = parse_label_config(content.get("label_config"))
         images = [image_of(task, configs[0]) for task in tasks]
-        model = service.model(None)
-        wanted = model.wanted(RequestOptions())
         with service.gate.hold(len(tasks) - 1, held=1):
-            works = (_predict_task(service, image, model, wanted) for image in images)
-            found = await unless_left(request, asyncio.gather(*works), service.limits.timeout)
-    with service.metrics.timed("encode"):
-        results = (service.work(to_label_studio, each, configs, model.name) for each in found)
-        return JSONResponse({"results": await asyncio.gather(*results)})
+            work = _predict_tasks(service, images, configs)
+            results = await unless_left(request, work, service.limits.timeout)
+    return JSONResponse({"results": results})
 
 
-async def _predict_task(
-    service: Service, image: str, model: ServedModel, wanted: Wanted
-) -> "Prediction":
+async def _predict_tasks(
+    service: Service, images: Sequence[str], configs: Sequence[LabelConfig]
+) -> list[dict[str, Any]]:
+    model = service.model(None)
+    wanted = model.wanted(RequestOptions())
+    contents = await asyncio.gather(*(_read_task(service, image) for image in images))
+    async with service.decoded(*contents) as decoded:
+        found = await asyncio.gather(*(service.detect(each, model, wanted) for each in decoded))
+        with service.metrics.timed("encode"):
+            results = (service.work(to_label_studio, each, configs, model.name) for each in found)
+            return await asyncio.gather(*results)
+
+
+async def _read_task(service: Service, image: str) -> bytes:
+    """Return the content of a task's image: of Label Studio, an address or a data URI."""
     own = service.options.label_studio
     if image.startswith("/") and own is None:
         raise unprocessable(
@@ -84,10 +91,8 @@ async def _predict_task(
         rules = service.options.addresses._replace(
             hosts=(urlsplit(own.origin).hostname or "",), admits=lambda address: True
         )
-        content = await service.fetch(f"{own.origin}{path}", rules, own.headers)
-    else:
-        content = await json_image(image, service.fetch)
-    return await service.detect(await service.pixels(content), model, wanted)
+        return await service.fetch(f"{own.origin}{path}", rules, own.headers)
+    return await json_image(image, service.fetch)
 
 
 @labelling_router.get("/api/functions", summary="CVAT: list the functions")
@@ -130,9 +135,10 @@ async def _invoke(
     service: Service, image: Any, model: ServedModel, wanted: Wanted
 ) -> list[dict[str, Any]]:
     content = await json_image(image, service.fetch)
-    found = await service.detect(await service.pixels(content), model, wanted)
-    with service.metrics.timed("encode"):
-        return await service.work(to_cvat, found)
+    async with service.decoded(content) as (pixels,):
+        found = await service.detect(pixels, model, wanted)
+        with service.metrics.timed("encode"):
+            return await service.work(to_cvat, found)
 
 
 def _model_of(service: Service, name: str) -> ServedModel:

@@ -20,6 +20,7 @@ class Limits:
     max_queue: int = 64  # images that are accepted and not answered yet
     # seconds for a request to arrive, again for its answer, and again until it is read
     timeout: float = 30.0
+    waiting_megapixels: float = 1000.0  # of the images that are decoded and not answered yet
 
     @property
     def max_bytes(self) -> int:
@@ -29,13 +30,23 @@ class Limits:
     def max_pixels(self) -> int:
         return int(self.max_megapixels * MEGA)
 
+    @property
+    def waiting_pixels(self) -> int:
+        """Pixels in memory, three bytes each; one image is always accepted."""
+        return max(int(self.waiting_megapixels * MEGA), self.max_pixels)
+
 
 class Gate:
-    """Count the images that are accepted and not answered; refuse more than a limit."""
+    """Count the images that are accepted and not answered, and their pixels.
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.count = 0
+    Args:
+        limit: of images.
+        max_pixels: of the images that are decoded.
+    """
+
+    def __init__(self, limit: int, max_pixels: int) -> None:
+        self.limit, self.max_pixels = limit, max_pixels
+        self.count = self.pixels = 0
         self.seconds_per_image = 0.0  # of the last batch
 
     @contextmanager
@@ -46,16 +57,38 @@ class Gate:
         """
         self.require_few(held + count)
         if self.count + count > self.limit:
-            raise Refused(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                f"{self.count} images are waiting, of at most {self.limit}; try again later",
-                retry_after=max(1, math.ceil(self.count * self.seconds_per_image)),
-            )
+            raise self._full(f"{self.count} images are waiting, of at most {self.limit}")
         self.count += count
         try:
             yield
         finally:
             self.count -= count
+
+    @contextmanager
+    def hold_pixels(self, count: int) -> Iterator[None]:
+        """Accept the pixels of a request for a block; Refused if there are too many."""
+        most = f"of at most {self.max_pixels / MEGA:g}"
+        if count > self.max_pixels:
+            raise Refused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the images of the request have {count / MEGA:.0f} megapixels together, {most}; "
+                "send fewer at once",
+            )
+        if self.pixels + count > self.max_pixels:
+            raise self._full(f"images of {self.pixels / MEGA:.0f} megapixels are waiting, {most}")
+        self.pixels += count
+        try:
+            yield
+        finally:
+            self.pixels -= count
+
+    def _full(self, reason: str) -> Refused:
+        """Return the refusal of a request that may come again."""
+        return Refused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"{reason}; try again later",
+            retry_after=max(1, math.ceil(self.count * self.seconds_per_image)),
+        )
 
     def require_few(self, count: int) -> None:
         """Refuse a request with more images than may ever be accepted."""

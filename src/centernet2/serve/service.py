@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -14,7 +15,7 @@ import numpy as np
 
 from centernet2.serve.addresses import AddressRules, fetch
 from centernet2.serve.batching import Batcher, BatchOptions
-from centernet2.serve.decoding import decode_upload
+from centernet2.serve.decoding import count_pixels, decode_upload
 from centernet2.serve.limits import Gate, Limits
 from centernet2.serve.refusals import Refused, unprocessable
 from centernet2.serve.served_model import ServedModel, Wanted, choose_detections
@@ -62,7 +63,7 @@ class Service:
         self.options = options or ServiceOptions()
         self.limits = self.options.limits
         self.metrics = ServiceMetrics()
-        self.gate = Gate(self.limits.max_queue)
+        self.gate = Gate(self.limits.max_queue, self.limits.waiting_pixels)
         self.is_ready = False
         self.videos = VideoJobs(self.options.videos)
         self._device = ThreadPoolExecutor(1, "device")
@@ -139,10 +140,17 @@ class Service:
             )
         return self._with_masks[model.name]
 
-    async def pixels(self, content: bytes) -> Pixels:
-        """Decode an image."""
+    @asynccontextmanager
+    async def decoded(self, *contents: bytes) -> AsyncIterator[list[Pixels]]:
+        """Yield the images of a request; Refused if too many pixels wait already."""
+        limit = self.limits.max_pixels
+        counts = await asyncio.gather(*(self.work(count_pixels, x, limit) for x in contents))
+        with self.gate.hold_pixels(sum(counts)):
+            yield await asyncio.gather(*map(self._decode, contents))
+
+    async def _decode(self, content: bytes) -> Pixels:
         with self.metrics.timed("decode"):
-            return await self.work(decode_upload, content, self.limits.max_pixels)
+            return await self.work(decode_upload, content)
 
     async def detect(self, pixels: Pixels, model: ServedModel, wanted: Wanted) -> "Prediction":
         """Return the wanted detections of an image, from a batch with others."""
