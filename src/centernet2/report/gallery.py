@@ -43,7 +43,7 @@ class Gallery:
     def tile(self, example: Mapping[str, Any]) -> str:
         """Make the crop around the box of an example."""
         picture, key = self.pictures[example["image"]], example["image"]
-        x, y, side = _window(example["box"], picture)
+        x, y, side = square_around(example["box"], picture.height, picture.width)
         kind = "detection" if "score" in example else "missed"
         objects = _rectangles(picture.boxes["objects"], "object faded")
         title = (
@@ -89,17 +89,16 @@ class Gallery:
         )
 
 
-def _window(box: Sequence[float], picture: Picture) -> tuple[float, float, float]:
+def square_around(box: Sequence[float], height: int, width: int) -> tuple[float, float, float]:
     """Left, top and side of the square that shows a box with its surroundings."""
     around_box = CONTEXT_SCALE * max(box[2] - box[0], box[3] - box[1])
-    side = max(around_box, LEAST_CONTEXT * min(picture.width, picture.height))
-    side = min(side, max(picture.width, picture.height))
+    side = min(max(around_box, LEAST_CONTEXT * min(width, height)), max(width, height))
     x, y = (
         min(
             max((box[i] + box[i + 2] - side) / 2, min(0, (length - side) / 2)),
             max(length - side, (length - side) / 2),
         )
-        for i, length in ((0, picture.width), (1, picture.height))
+        for i, length in ((0, width), (1, height))
     )
     return x, y, side
 

@@ -1,6 +1,7 @@
 """Sheets of suspected label errors: pictures with the label and the suggestion."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,11 @@ import numpy as np
 from centernet2.data import DetectionDataset, read_indexed_image
 from centernet2.data.check import LabelError
 from centernet2.images.stored_image import to_pixels
+from centernet2.report.gallery import square_around
 from centernet2.report.sheets import write_sheets
-from centernet2.structures import FloatArray, Pixels
+from centernet2.structures import Pixels
 from centernet2.visualize import draw
 
-CONTEXT_SCALE = 2.5  # side of a picture, in sides of the object
-LEAST_SHARE = 0.25  # and at least this share of the image's shorter side
 NAMES = ("label", "detector")  # of the two boxes
 
 
@@ -31,16 +31,8 @@ def _picture(error: LabelError, dataset: DetectionDataset) -> Pixels:
     own = None if error.row is None else dataset.boxes(slice(error.row, error.row + 1))[0]
     drawn = [(box, label) for label, box in enumerate((own, error.box)) if box is not None]
     boxes = np.array([box for box, _ in drawn], dtype=np.float64)  # [1 or 2, 4]
-    left, top, right, bottom = _window(boxes, image.shape[:2])
+    around = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
+    x, y, side = square_around(around, *image.shape[:2])
+    left, top = max(floor(x), 0), max(floor(y), 0)
     objects = {"boxes": boxes - [left, top, left, top], "labels": [label for _, label in drawn]}
-    return draw(image[top:bottom, left:right], objects, NAMES)
-
-
-def _window(boxes: FloatArray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the part of an image around boxes [B, 4]."""
-    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    half = max(CONTEXT_SCALE * (high - low).max(), LEAST_SHARE * min(size)) / 2
-    center = (low + high) / 2
-    left, top = np.maximum(np.floor(center - half), 0).astype(int).tolist()
-    right, bottom = np.minimum(np.ceil(center + half), size[::-1]).astype(int).tolist()
-    return left, top, right, bottom
+    return draw(image[top : ceil(y + side), left : ceil(x + side)], objects, NAMES)
