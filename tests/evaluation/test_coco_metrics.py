@@ -22,6 +22,7 @@ from centernet2.evaluation.coco_metrics import coco_metrics
 from centernet2.evaluation.coco_results import encode_mask, encode_masks, results_of, write_results
 from centernet2.evaluation.matching import match_detections
 from centernet2.evaluation.scoring import score_results
+from centernet2.evaluation.stream import ImageResult
 from tests.helpers.evaluation import (
     in_positions,
     random_results,
@@ -117,7 +118,7 @@ def test_ids_of_any_kind_give_the_same_metrics(tmp_path: Path, kind: str) -> Non
     ids = [change(dataset.image_id(i)) for i in range(len(dataset))]
     renamed = replace(dataset, image_ids=pack_ids(ids), category_ids=tuple(map(change, range(4))))
     assert coco_metrics(renamed, results) == pytest.approx(expected, abs=0, nan_ok=True)
-    write_results(tmp_path / "p.json", results, **ids_of(renamed))
+    write_results(tmp_path / "p.json", [ImageResult(results, None, None)], **ids_of(renamed))
     assert np.array_equal(read_results(tmp_path / "p.json", renamed).results, results)
     written = {each["image_id"] for each in json.loads((tmp_path / "p.json").read_text())}
     assert written <= set(ids) and len(written) > 6
@@ -183,12 +184,13 @@ def test_results_file_keeps_every_digit(tmp_path: Path) -> None:
     results = results_of(detections, image=0)
     assert results[1].tolist() == [0, 0, 0, 5, 7, pytest.approx(0.1), 0]
     names = {"image_ids": [42], "category_ids": (3, 90), "class_names": ("ant", "zebra")}
-    write_results(tmp_path / "predictions.json", results, **names)
+    write_results(tmp_path / "predictions.json", [ImageResult(results, None, None)], **names)
     record = json.loads((tmp_path / "predictions.json").read_text())[0]
     assert (record["image_id"], record["category_id"]) == (42, 90)
     assert isinstance(record["category_id"], int) and record["category_name"] == "zebra"
     with pytest.raises(ValueError, match="shorter"):  # one mask for two detections
-        write_results(tmp_path / "masks.json", results, [{"size": [1, 1], "counts": "0"}], **names)
+        one = ImageResult(results, [{"size": [1, 1], "counts": "0"}], None)
+        write_results(tmp_path / "masks.json", [one], **names)
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
 
 
@@ -240,7 +242,9 @@ def test_masks_equal_pycocotools(tmp_path: Path, seed: int) -> None:
     _, rows, masks = write_masks(tmp_path / "truth.json", np.random.default_rng(seed))
     dataset = load_coco(tmp_path / "truth.json", tmp_path, name="t", masks=True)
     results = in_positions(dataset, rows)
-    write_results(tmp_path / "predictions.json", results, masks, **ids_of(dataset))
+    write_results(
+        tmp_path / "predictions.json", [ImageResult(results, masks, None)], **ids_of(dataset)
+    )
     read = read_results(tmp_path / "predictions.json", dataset)
     assert read.masks == masks and np.array_equal(read.results, results)
 

@@ -6,7 +6,7 @@ data set; a file has the ids of the user's files. Masks, if any, are a list besi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from hotcoco import mask as rle
 from torch import Tensor
 
+from centernet2.evaluation.stream import ImageResult
 from centernet2.files import open_atomic
 from centernet2.models.postprocess import paste
 from centernet2.ops.box_arrays import xyxy_to_xywh
@@ -56,8 +57,7 @@ def encode_mask(mask: Tensor) -> RunLengths:
 
 def write_results(
     path: Path,
-    results: FloatArray,
-    masks: Sequence[RunLengths] | None = None,
+    images: Iterable[ImageResult],
     *,
     image_ids: Sequence[UserId],
     category_ids: Sequence[UserId],
@@ -70,10 +70,14 @@ def write_results(
         category_ids: label -> id in the user's files.
         class_names: label -> name, so that the file is not read with ids of other data.
     """
+    rows = (
+        pair
+        for each in images
+        for pair in zip(each.results, each.masks or repeat(None, len(each.results)), strict=True)
+    )
+    start = b"[\n"
     with open_atomic(path) as file:
-        for index, (row, mask) in enumerate(
-            zip(results, repeat(None, len(results)) if masks is None else masks, strict=True)
-        ):
+        for row, mask in rows:
             image, *box, score, label = row.tolist()
             record = {
                 "image_id": image_ids[int(image)],
@@ -83,5 +87,6 @@ def write_results(
                 "score": score,
             }
             record |= {} if mask is None else {"segmentation": mask}
-            file.write(((",\n" if index else "[\n") + json.dumps(record)).encode())
-        file.write(b"\n]\n" if len(results) else b"[]\n")
+            file.write(start + json.dumps(record).encode())
+            start = b",\n"
+        file.write(b"[]\n" if start == b"[\n" else b"\n]\n")

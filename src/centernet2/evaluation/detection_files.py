@@ -2,11 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from centernet2.evaluation.coco_results import write_results
 from centernet2.evaluation.ground_truth import GroundTruth, source_sets
@@ -14,24 +12,11 @@ from centernet2.evaluation.stage_metrics import STAGE_RECORD
 from centernet2.evaluation.stream import ImageResult
 from centernet2.files import write_json
 from centernet2.outputs import require_replaceable
-from centernet2.structures import FloatArray, RunLengths
 
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "predictions.json"
 STAGES_FILE = "stages.json"
-
-
-def concatenate_images(
-    images: Iterable[ImageResult],
-) -> tuple[FloatArray, list[RunLengths] | None, list[dict[str, Any]] | None]:
-    """Return the detections of all images, their masks, and the records of the stages."""
-    images = list(images)
-    results = np.concatenate([np.zeros((0, 7)), *(each.results for each in images)])
-    masks = [mask for each in images for mask in each.masks or ()]
-    has_masks = bool(images) and all(each.masks is not None for each in images)
-    stages = [each.stages for each in images if each.stages is not None]
-    return results, masks if has_masks else None, stages or None
 
 
 def require_replaceable_detections(folder: Path, truth: GroundTruth) -> None:
@@ -47,26 +32,24 @@ def write_detections(folder: Path, truth: GroundTruth, images: Mapping[int, Imag
     Images are by position. Of joined data sets, each has its files in a folder below.
     """
     image_ids = [truth.image_id(i) for i in range(len(truth))]
-    for each in source_sets(truth):
-        own = {i: images[i] for i in each.images.tolist() if i in images}
-        target = folder / each.folder
-        results, masks, stages = concatenate_images(own.values())
+    for part in source_sets(truth):
+        own = {i: images[i] for i in part.images.tolist() if i in images}
+        target = folder / part.folder
         write_results(
             target / RESULTS_FILE,
-            results,
-            masks,
+            own.values(),
             image_ids=image_ids,
-            category_ids=each.category_ids,
+            category_ids=part.category_ids,
             class_names=truth.class_names,
         )
-        if stages is not None:
-            records = [
-                {"image_id": image_ids[i], **record} for i, record in zip(own, stages, strict=True)
-            ]
+        records = [
+            {"image_id": image_ids[i], **each.stages} for i, each in own.items() if each.stages
+        ]
+        if records:
             write_json(target / STAGES_FILE, records)
-        stale = [target / STAGES_FILE] if stages is None else []
-        if each.folder:
-            logger.info("%s: its detections are in %s", each.name, target)
+        stale = [] if records else [target / STAGES_FILE]
+        if part.folder:
+            logger.info("%s: its detections are in %s", part.name, target)
             stale += [folder / RESULTS_FILE, folder / STAGES_FILE]
         for path in stale:  # of an earlier evaluation
             path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from centernet2.distributed import failing_together, gather_objects, is_main_process
 from centernet2.evaluation.coco_metrics import coco_metrics
-from centernet2.evaluation.detection_files import concatenate_images, write_detections
+from centernet2.evaluation.detection_files import write_detections
 from centernet2.evaluation.ground_truth import GroundTruth, without_images
 from centernet2.evaluation.inference import EvalBatch, Inspect, Interrupted, detect_batches
 from centernet2.evaluation.stream import ImageResult, ResultStream
@@ -143,17 +143,18 @@ def _score_images(
             "%d of %d images were evaluated; objects of the others count as missed",
             len(images), len(dataset),
         )  # fmt: skip
-    results, masks, stages = concatenate_images(images.values())
     if output_dir is not None:
         write_detections(output_dir, dataset, images)
+    done = list(images.values())
+    has_masks = bool(done) and all(each.masks is not None for each in done)
     return score_results(
         dataset,
-        results,
-        masks,
+        np.concatenate([np.zeros((0, 7)), *(each.results for each in done)]),
+        [mask for each in done for mask in each.masks or ()] if has_masks else None,
         max_detections=max_detections,
         output_dir=output_dir,
         skipped=skipped,
-    )._replace(stages=stages)
+    )._replace(stages=[each.stages for each in done if each.stages is not None] or None)
 
 
 def _join_skipped(dataset: GroundTruth, own: Mapping[int, SkippedImage]) -> dict[int, SkippedImage]:
