@@ -58,7 +58,7 @@ def stage_record(
         truth, image: the ground truth, and the image's index in it.
     """
     rows = truth.rows(image)
-    boxes = torch.from_numpy(truth.boxes(rows)[~truth.crowd[rows]])  # [G, 4]
+    boxes = torch.from_numpy(truth.boxes(rows)[~truth.crowd[rows]]).double()  # [G, 4]
     proposals = scale_boxes(inspection.proposals.boxes.cpu(), input_size, size)
     iou = pairwise_iou(boxes, proposals) if len(boxes) else proposals.new_zeros(0, len(proposals))
     used = iou[:, : inspection.num_used]
@@ -81,7 +81,7 @@ def _assigned_ious(iou: Tensor) -> list[float]:
     for _ in range(min(iou.shape)):
         best = int(iou.argmax())
         i, j = divmod(best, iou.shape[1])
-        assigned.append(round(float(iou[i, j]), 4))
+        assigned.append(float(iou[i, j]))
         iou[i, :] = iou[:, j] = -1
     return assigned + [0.0] * (iou.shape[0] - len(assigned))
 
