@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
     assert "猫" in (tmp_path / "a.json").read_text("utf-8")
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"猫": [1, 2.5]}
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "a.bin", "a.json"}
+
+
+def test_matrix_has_a_line_for_each_row(tmp_path: Path) -> None:
+    content = {"[1]": ["[\n1", "b]"], "matrix": [[0, 1.5], [math.nan, 3]], "empty": [], "box": [1]}
+    write_json(tmp_path / "a.json", content, indent=1)
+    text = (tmp_path / "a.json").read_text()
+    assert '"matrix": [\n  [0, 1.5],\n  [null, 3]\n ],' in text and '"box": [1]' in text
+    assert json.loads(text) == {**content, "matrix": [[0, 1.5], [None, 3]]}
 
 
 @pytest.mark.parametrize("durable", [False, True])

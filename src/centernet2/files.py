@@ -133,13 +133,19 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Write a JSON file whole or not at all; NaN and infinity become null."""
-    from json import dumps  # not for --help, which imports this file
+    """Write a JSON file whole or not at all; NaN and infinity become null.
+
+    With an indent, a list of numbers is one line: a matrix has a line for each row.
+    """
+    import re  # not for --help, which imports this file
+    from json import dumps
 
     try:
         text = dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError:
         text = dumps(_with_null(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    if indent is not None:  # a text has no line breaks, and lists of texts have quotes
+        text = re.sub(r'\[\n([^][{}"]+)\]', lambda row: f"[{' '.join(row[1].split())}]", text)
     write_atomic(path, text + "\n")
 
 
