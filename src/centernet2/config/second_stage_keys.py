@@ -57,7 +57,7 @@ SECOND_STAGE_KEYS = (
     Option("TEST.DETECTIONS_PER_IMAGE", "selection.detections_per_image",
            "maximum detections per image", at_least(1)),
     Option("MODEL.ROI_BOX_HEAD.MULT_PROPOSAL_SCORE", "selection.multiply_proposal_score",
-           "score = sqrt(class probability x proposal score), as in the paper"),
+           "score = sqrt(class probability x proposal score); the paper's equation 1 has no root"),
     # Network of a box head.
     Option("MODEL.ROI_BOX_HEAD.NUM_CONV", "box_head.num_conv",
            "number of 3x3 convolutions", at_least(0)),
