@@ -179,7 +179,7 @@ class UnknownObjects(NamedTuple):
 
     boxes: Tensor  # [U, 4] xyxy float, pixels of the model's input
     novelty: Tensor  # [U] entropy of the class probabilities
-    object_scores: Tensor  # [U] of the first stage
+    objectness: Tensor  # [U] of the first stage
     labels: Tensor  # [U] int64, of the most probable class
 
 
@@ -189,16 +189,16 @@ class Inspection(NamedTuple):
     detections: Detections
     proposals: Proposals  # may be more than enter the second stage
     num_used: int  # the first so many proposals enter the second stage
-    object_scores: Tensor  # [D] score of the proposal behind each detection
-    class_scores: Tensor  # [D] class probability of the second stage alone
+    objectness: Tensor  # [D] score of the proposal behind each detection
+    class_probability: Tensor  # [D] class probability of the second stage alone
     unknown: UnknownObjects | None = None  # if it was asked for
 
     def scored(self) -> Detections:
         """Return the detections with the scores of both stages."""
         return {
             **self.detections,
-            "objectness": self.object_scores,
-            "class_probability": self.class_scores,
+            "objectness": self.objectness,
+            "class_probability": self.class_probability,
         }
 
 

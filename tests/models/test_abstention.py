@@ -66,7 +66,7 @@ def test_objects_are_apart_and_clipped() -> None:
     assert unknown is not None and len(unknown.boxes) > 1
     iou = box_iou(unknown.boxes, unknown.boxes) - torch.eye(len(unknown.boxes))
     assert (iou <= 0.5).all()
-    assert (unknown.object_scores.diff() <= 0).all()
+    assert (unknown.objectness.diff() <= 0).all()
     assert (unknown.novelty > 0).all()
     height, width = image.shape[1:]
     assert (unknown.boxes <= torch.tensor([width, height, width, height])).all()

@@ -34,7 +34,7 @@ def test_scores_of_both_stages_make_the_score() -> None:
         for key, value in detections.items():
             assert torch.equal(each.detections[key], value)
         assert len(detections["scores"]) == 100
-        joined = (each.object_scores * each.class_scores).sqrt()
+        joined = (each.objectness * each.class_probability).sqrt()
         torch.testing.assert_close(joined, detections["scores"])
         assert 0 < each.num_used < len(each.proposals.boxes)
 
@@ -68,7 +68,7 @@ def test_lower_precision_equals_the_detector(dtype: str) -> None:
         (expected,) = model(images)
         (each,) = inspect(model, images, num_proposals=10)
     assert torch.equal(each.detections["scores"], expected["scores"])
-    joined = (each.object_scores * each.class_scores).sqrt()
+    joined = (each.objectness * each.class_probability).sqrt()
     torch.testing.assert_close(joined, expected["scores"])
 
 

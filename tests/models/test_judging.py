@@ -26,7 +26,7 @@ def test_proposals_are_judged_as_in_detection() -> None:
         assert len(labels) > 0
         torch.testing.assert_close(judgement.boxes, own.detections["boxes"], atol=1e-3, rtol=1e-4)
         chosen = judgement.probabilities.gather(1, labels[:, None])[:, 0]
-        torch.testing.assert_close(chosen, own.class_scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(chosen, own.class_probability, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(judgement.detections["scores"], own.detections["scores"])
 
 

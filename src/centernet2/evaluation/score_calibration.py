@@ -29,8 +29,8 @@ class Observations(NamedTuple):
     """The D detections that count, with the scores of both stages."""
 
     scores: FloatArray  # [D]
-    object_scores: FloatArray  # [D] of the first stage
-    class_scores: FloatArray  # [D] of the second stage
+    objectness: FloatArray  # [D] of the first stage
+    class_probability: FloatArray  # [D] of the second stage
     labels: IntArray  # [D] of the data set
     images: IntArray  # [D] index
     right: BoolArray  # [D] class and box; of several detections of an object the best one
@@ -70,7 +70,7 @@ def fit_calibration(observed: Observations, num_classes: int) -> ScoreCalibratio
     whole = _fit(observed.scores, observed.right, (1.0, 0.0))
     rows = (observed.labels == label for label in range(num_classes))  # [D], one at a time
     lines = [_fit(observed.scores[own], observed.right[own], whole) for own in rows]
-    slope, offset = _fit(observed.object_scores, observed.on_object, (1.0, 0.0))
+    slope, offset = _fit(observed.objectness, observed.on_object, (1.0, 0.0))
     temperatures, offsets = tuple(1 / own[0] for own in lines), tuple(own[1] for own in lines)
     fitted = ScoreCalibration(temperatures, offsets, 1 / slope, offset)
     return _with_fair_objectness(fitted, observed)
@@ -129,7 +129,7 @@ def calibration_errors(observed: Observations, num_classes: int) -> dict[str, Ca
         rows = half == part
         own = fit_calibration(observed.take(~rows), num_classes)
         after[:, rows] = _probabilities(own, observed.take(rows))
-    before = observed.scores, observed.object_scores, observed.class_scores
+    before = observed.scores, observed.objectness, observed.class_probability
     everything = np.ones(len(half), dtype=bool)
     kinds = {
         "score": (observed.right, everything),
@@ -148,7 +148,7 @@ def calibration_errors(observed: Observations, num_classes: int) -> dict[str, Ca
 def _probabilities(calibration: ScoreCalibration, observed: Observations) -> FloatArray:
     """Return score, objectness and class probability: [3, D]."""
     scores = torch.from_numpy(calibrate_labels(calibration, observed.scores, observed.labels))
-    first = torch.from_numpy(observed.object_scores)
+    first = torch.from_numpy(observed.objectness)
     objectness = calibrate(first, calibration.object_temperature, calibration.object_offset)
     probabilities: FloatArray = torch.stack([scores, *factors(scores, objectness)]).numpy()
     return probabilities

@@ -66,8 +66,8 @@ def stage_record(
     scores = inspection.proposals.scores[: inspection.num_used].cpu().double().numpy()
     bins = bin_scores(scores, (best.numpy() >= PROPOSAL_HIT_IOU).astype(np.float64))
     return {
-        "object_scores": inspection.object_scores[kept].tolist(),
-        "class_scores": inspection.class_scores[kept].tolist(),
+        "object_scores": inspection.objectness[kept].tolist(),
+        "class_scores": inspection.class_probability[kept].tolist(),
         "recall": {str(count): _assigned_ious(iou[:, :count]) for count in PROPOSAL_COUNTS},
         "proposals": [column.tolist() for column in bins],
         "num_proposals": len(proposals),

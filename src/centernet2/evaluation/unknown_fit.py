@@ -37,7 +37,7 @@ def unknown_record(
         best, nearest = pairwise_iou(boxes.cpu().float(), objects).max(dim=1)
         on_object = best >= ON_OBJECT_IOU
         found = on_object & _found(detections, objects, labels)[nearest]
-    columns = (unknown.novelty, unknown.object_scores, on_object, found)
+    columns = (unknown.novelty, unknown.objectness, on_object, found)
     return {"unknown": dict(zip(COLUMNS, (each.tolist() for each in columns), strict=True))}
 
 
@@ -60,15 +60,15 @@ def with_unknown(
     most LOST_SHARE of the known objects have that are found: any, if none is found. Nothing is
     added without objects or proposals.
     """
-    novelty, object_scores, on_object, found = (
+    novelty, objectness, on_object, found = (
         np.array([value for record in records for value in record["unknown"][name]], kind)
         for name, kind in COLUMNS.items()
     )
-    point = best_point(curve_of(object_scores, on_object, num_objects))
+    point = best_point(curve_of(objectness, on_object, num_objects))
     if point is None:
         return calibration
-    known = np.sort(novelty[found & (object_scores >= point.threshold)])[::-1]
+    known = np.sort(novelty[found & (objectness >= point.threshold)])[::-1]
     least = np.nextafter(known[int(LOST_SHARE * len(known))], np.inf) if len(known) else 0.0
     score = torch.tensor(point.threshold, dtype=torch.float64)
-    objectness = calibrate(score, calibration.object_temperature, calibration.object_offset)
-    return replace(calibration, unknown_from=(float(least), float(objectness)))
+    lowest = calibrate(score, calibration.object_temperature, calibration.object_offset)
+    return replace(calibration, unknown_from=(float(least), float(lowest)))

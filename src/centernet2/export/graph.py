@@ -107,14 +107,12 @@ class DetectionGraph(nn.Module):
         if heads is None or trace.probabilities is None:
             return {}
         index = ranked.sources * trace.probabilities.shape[2] + ranked.labels
-        object_scores = trace.proposals.scores.gather(1, ranked.sources)
-        class_scores = trace.probabilities.flatten(1).gather(1, index)
+        objectness = trace.proposals.scores.gather(1, ranked.sources)
+        probability = trace.probabilities.flatten(1).gather(1, index)
         calibration = heads.selection.calibration
         if calibration is not None:
-            object_scores, class_scores = calibrated_factors(
-                calibration, ranked.scores, object_scores
-            )
-        return {"object_scores": object_scores, "class_scores": class_scores}
+            objectness, probability = calibrated_factors(calibration, ranked.scores, objectness)
+        return {"object_scores": objectness, "class_scores": probability}
 
     def _masks(self, features: Mapping[str, Tensor], ranked: RankedBoxes) -> dict[str, Tensor]:
         """Return mask probabilities [N, D, M, M] in the grids of boxes, if any."""

@@ -56,7 +56,7 @@ class AbstainingDetector(nn.Module):
 
     def _unknown(self, objects: UnknownObjects) -> Detections:
         """Return the unknown objects of an image, with their most probable labels."""
-        objectness = calibrated_objectness(self.calibration, objects.object_scores)
+        objectness = calibrated_objectness(self.calibration, objects.objectness)
         found: Detections = {
             "boxes": objects.boxes,
             "scores": objectness,

@@ -85,8 +85,8 @@ def _factors(heads: CascadeRoIHeads, trace: Trace) -> list[tuple[Tensor, Tensor]
     if heads.selection.calibration is None:
         return factors
     return [
-        calibrated_factors(heads.selection.calibration, each["scores"], object_scores)
-        for each, (object_scores, _) in zip(trace.detections, factors, strict=True)
+        calibrated_factors(heads.selection.calibration, each["scores"], objectness)
+        for each, (objectness, _) in zip(trace.detections, factors, strict=True)
     ]
 
 

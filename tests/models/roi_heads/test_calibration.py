@@ -60,8 +60,8 @@ def test_score_is_sigmoid_of_scaled_logit() -> None:
 def test_score_is_the_product_of_both_probabilities() -> None:
     (found,) = inspect(detectors()[1], [drawn_images()[0]])
     scores = found.detections["scores"]
-    torch.testing.assert_close(found.object_scores * found.class_scores, scores)
-    assert (found.object_scores <= 1).all() and (found.class_scores <= 1).all()
+    torch.testing.assert_close(found.objectness * found.class_probability, scores)
+    assert (found.objectness <= 1).all() and (found.class_probability <= 1).all()
 
 
 def test_graph_gives_the_calibrated_probabilities() -> None:

@@ -26,12 +26,12 @@ def calibrated_objectness(calibration: ScoreCalibration, scores: Tensor) -> Tens
 
 
 def calibrated_factors(
-    calibration: ScoreCalibration, scores: Tensor, object_scores: Tensor
+    calibration: ScoreCalibration, scores: Tensor, objectness: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return objectness and class probability, whose product is the score.
 
     Args:
         scores: calibrated, [..., D].
-        object_scores: [..., D] of the proposals behind the detections.
+        objectness: [..., D] of the proposals behind the detections.
     """
-    return factors(scores, calibrated_objectness(calibration, object_scores))
+    return factors(scores, calibrated_objectness(calibration, objectness))
