@@ -279,6 +279,20 @@ def test_libraries_that_lack_memory_are_understood() -> None:
     assert "1125899906842624 bytes)" in str(sizes[0]) and " 8.00 PiB)" in str(sizes[1])
 
 
+def test_processes_of_a_job_say_an_error_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = {0: "no such config", 1: "no such config", 2: "no space on this disk"}
+    for rank, message in messages.items():
+        (tmp_path / str(rank)).mkdir()
+        monkeypatch.setenv(cli.ERROR_FILE_VARIABLE, str(tmp_path / str(rank) / "error.json"))
+        with pytest.raises(SystemExit) as stop, cli.ending():
+            raise ValueError(message)
+        assert stop.value.code == ExitCode.REFUSED
+    said = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert said == ["no such config", "no space on this disk"]
+
+
 @pytest.mark.parametrize(("level", "shown", "traceback"), [
     ("", "--num-gpus is 0", False),
     ("DEBUG", "--num-gpus is 0", True),

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +31,7 @@ from centernet2.usage import (
 )
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
+ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"  # set by torchrun and `launch`
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WHOLE = (int, int | None)  # types of options that take a whole number
@@ -111,7 +113,9 @@ def ending() -> Iterator[None]:
             raise
     else:
         return
-    logger.log(LEVEL_OF_END.get(code, logging.WARNING), "%s", message)
+    level = LEVEL_OF_END.get(code, logging.WARNING)
+    if logger.isEnabledFor(level) and _is_first_to_say(message):
+        logger.log(level, "%s", message)
     logger.debug("", exc_info=True)  # also for a bug that happens to be a ValueError
     sys.exit(code)
 
@@ -143,6 +147,18 @@ def describe_lack_of_memory(error: Exception) -> str | None:
         "(--batch-size, SOLVER.IMS_PER_BATCH), smaller images (INPUT.MIN_SIZE_TRAIN, "
         "INPUT.MIN_SIZE_TEST) or fewer workers (DATALOADER.NUM_WORKERS)"
     )
+
+
+def _is_first_to_say(message: str) -> bool:
+    """Whether no other process of this machine has ended with these words."""
+    own_file = os.environ.get(ERROR_FILE_VARIABLE)  # in a folder beside those of the others
+    name = sha256(message.encode(errors="surrogateescape")).hexdigest()
+    try:
+        if own_file:
+            (Path(own_file).parent.parent / name).touch(exist_ok=False)
+    except OSError as error:  # better said twice than never
+        return not isinstance(error, FileExistsError)
+    return True
 
 
 def _weights_for(error: CycloptsError) -> str:
