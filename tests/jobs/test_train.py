@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from PIL import Image
+from torch import Tensor
 
 import centernet2
 from centernet2 import outputs
 from centernet2.builders.detector.loading import stored_config
+from centernet2.checkpoint import checkpoint
 from centernet2.evaluation.scoring import Scored
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.train import TrainMode
@@ -239,12 +242,20 @@ def test_eval_only_takes_options_and_data_of_the_run(data: Path, tmp_path: Path)
 def test_eval_only_writes_to_the_folder_of_the_config_that_it_uses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without --config-file that is the config of the checkpoint, not the default one."""
+    """Without --config-file that is the config of the checkpoint, whose weights are read once."""
     weights = save_untrained(tmp_path / "weights.pth", ("block",))
     monkeypatch.chdir(tmp_path)
+    read = Counter[str]()
+
+    def count(value: Tensor, name: str, origin: object) -> Tensor:
+        read[name] += 1
+        return value
+
+    monkeypatch.setattr(checkpoint, "require_weight", count)
     mode = TrainMode(eval_only=True)
     centernet2.train(data=data, weights=weights, device="cpu", mode=mode)
     assert (Path("output") / SMALL / "predictions.json").is_file()
+    assert set(read.values()) == {1}
     assert stored_config("zoo:CenterNet2_R50_1x").name == "CenterNet2_R50_1x"
 
 

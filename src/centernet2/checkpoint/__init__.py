@@ -6,6 +6,7 @@ from centernet2.checkpoint.checkpoint import (
 )
 from centernet2.checkpoint.checkpoint import load_checkpoint as load_checkpoint
 from centernet2.checkpoint.checkpoint import load_equal as load_equal
+from centernet2.checkpoint.checkpoint import load_info as load_info
 from centernet2.checkpoint.checkpoint import save_checkpoint as save_checkpoint
 from centernet2.checkpoint.filling import load_weights as load_weights
 from centernet2.checkpoint.source import WeightsFile as WeightsFile

@@ -65,12 +65,22 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read one of our checkpoints, or that of a training run's folder."""
+    return parse_checkpoint(*_read(path))
+
+
+def load_info(path: Path) -> ModelInfo:
+    """Read what a checkpoint says about its model; its weights stay on disk."""
+    return _parse(*_read(path)).info
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], str]:
+    """Return the content of a checkpoint, and its path for messages."""
     path = find_in_run(path)
     content = read_content(path)
     if not is_checkpoint(content):
         find_tensors(content, path)  # another error if there are none
         raise WeightsError(f"{path} is not a checkpoint of centernet2; give its --config-file too")
-    return parse_checkpoint(content, str(path))
+    return content, str(path)
 
 
 def load_equal(
@@ -110,6 +120,13 @@ def is_checkpoint(content: object) -> bool:
 
 def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
     """Parse the content of one of our checkpoints; errors name its origin."""
+    checkpoint = _parse(content, origin)
+    for name, tensor in checkpoint.weights.items():
+        require_weight(tensor, name, origin)
+    return checkpoint
+
+
+def _parse(content: Mapping[str, Any], origin: str) -> Checkpoint:
     content = {**ADDED, **content}
     unfit = [key for key, kind in NEEDED.items() if not isinstance(content.get(key), kind)]
     if unfit or not _holds_tensors(content["model"]):
@@ -117,8 +134,6 @@ def parse_checkpoint(content: Mapping[str, Any], origin: str) -> Checkpoint:
             f"{origin} was written by another version of centernet2, or changed: its "
             f"'{[*unfit, 'model'][0]}' is missing or of another kind"
         )
-    for name, tensor in content["model"].items():
-        require_weight(tensor, name, origin)
     try:
         info = {field.name: content[field.name] for field in fields(ModelInfo)}
         info["test_size"] = TestSize(**info["test_size"])

@@ -6,14 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
-from centernet2.builders.detector.initial_weights import find_checkpoint
-from centernet2.builders.detector.loading import StrPath, config_of
+from centernet2.builders.detector.loading import StrPath, stored_config
 from centernet2.builders.evaluation.stored_results import holds_results
-from centernet2.checkpoint import load_checkpoint
 from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import DatasetsOptions, DetectionDataset, require_ground_truth
 from centernet2.data.readers import load_dataset
-from centernet2.zoo import ZOO_PREFIX, zoo_model
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +90,7 @@ def choose_datasets(
 
 def config_of_source(source: StrPath) -> Config | None:
     """Return the config of what `load_results` accepts; None if none is found."""
-    if str(source).startswith(ZOO_PREFIX):
-        return load_config(zoo_model(str(source)).config)
-    if holds_results(source):
-        return config_of_results(source)
-    return config_of(load_checkpoint(find_checkpoint(source)).info)
+    return config_of_results(source) if holds_results(source) else stored_config(source)
 
 
 def config_of_results(source: StrPath) -> Config | None:

@@ -16,7 +16,7 @@ from centernet2.builders.detector.initial_weights import (
     read_initial_weights,
 )
 from centernet2.builders.detector.network import build_detector
-from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint
+from centernet2.checkpoint import WeightsError, WeightsFile, load_checkpoint, load_info
 from centernet2.checkpoint.filling import LoadReport, load_state, load_weights
 from centernet2.config import CLASS_KEYS, Config, ConfigError, Overrides, load_config, parse_config
 from centernet2.config.parts import ModelOptions
@@ -244,7 +244,7 @@ def stored_config(weights: StrPath) -> Config:
     """Return the config that weights name or hold."""
     if str(weights).startswith(ZOO_PREFIX):
         return load_config(zoo_model(str(weights)).config)
-    return config_of(load_checkpoint(find_checkpoint(weights)).info)
+    return config_of(load_info(find_checkpoint(weights)))
 
 
 def set_num_classes(config: Config, count: int, *, owner: str) -> Config:
