@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from centernet2.models.detector import Detector, Trace
-from centernet2.models.inspect import inspect_trace
+from centernet2.models.inspect import inspect
 from centernet2.models.postprocess import paste_all
 from centernet2.models.roi_heads import SAME_OBJECT_IOU, calibrated_objectness
 from centernet2.ops.boxes import pairwise_iou
@@ -48,7 +48,7 @@ class AbstainingDetector(nn.Module):
         if not images:
             return []
         trace = self.model.run(images)
-        inspected = inspect_trace(self.model, trace, unknown=True)
+        inspected = inspect(self.model, images, trace=trace, unknown=True)
         unknown = [self._unknown(cast(UnknownObjects, each.unknown)) for each in inspected]
         unknown = self._with_masks(trace, unknown)
         label = self.model.num_classes

@@ -23,6 +23,7 @@ def inspect(
     num_proposals: int = 0,
     embed: bool = False,
     unknown: bool = False,
+    trace: Trace | None = None,
 ) -> list[Inspection]:
     """Return detections of images [3, h, w] (uint8 RGB), with scores of both stages.
 
@@ -32,21 +33,9 @@ def inspect(
             to measure what it would gain from more; 0: those that enter it.
         embed: give each detection its RoI features.
         unknown: return one box for each object, to tell those of none of the classes.
+        trace: of the images, if the model has run on them.
     """
-    trace = model.run(images)
-    return inspect_trace(model, trace, num_proposals=num_proposals, embed=embed, unknown=unknown)
-
-
-@torch.no_grad()
-def inspect_trace(
-    model: Detector,
-    trace: Trace,
-    *,
-    num_proposals: int = 0,
-    embed: bool = False,
-    unknown: bool = False,
-) -> list[Inspection]:
-    """Return what `inspect` does, of results that are there."""
+    trace = model.run(images) if trace is None else trace
     if model.roi_heads is None:
         raise ValueError("a one-stage detector has no stages to compare")
     if trace.head is None:

@@ -13,7 +13,7 @@ from centernet2.images.resize import make_test_resize
 from centernet2.images.stored_image import to_tensor
 from centernet2.models.detector import Detector
 from centernet2.models.explain import Explanation, TracedImage, explain, traced_image
-from centernet2.models.inspect import inspect, inspect_trace
+from centernet2.models.inspect import inspect
 from centernet2.models.modes import evaluation_mode
 from centernet2.models.postprocess import to_original
 from centernet2.models.preprocess import size_of
@@ -82,7 +82,7 @@ class PyTorchDetector:
             trace = model.run([x])
             own, proposals = trace.detections[0], None
             if model.roi_heads is not None:
-                (inspected,) = inspect_trace(model, trace)
+                (inspected,) = inspect(model, [x], trace=trace)
                 own, proposals = inspected.scored(), inspected.proposals.boxes
             found = _in_image(own, proposals, size_of(x), image.shape[:2])
             traced = traced_image(model, trace)
