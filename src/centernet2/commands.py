@@ -57,7 +57,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "card": Command("runs/mine", show=printing.print_lines),
         "reproduce": Command("runs/mine/card.md", show=printing.print_reproduction, launched=True),
         "pseudo-label": Command(
-            "--weights runs/mine --images unlabeled --output pseudo.json",
+            "--weights runs/mine --images unlabelled --output pseudo.json",
             show=printing.print_pseudo_labels,
         ),
         "next": Command(

@@ -62,7 +62,7 @@ def pseudo_label(
         Folder of images without annotations.
     output
         JSON file in COCO's format. Train on it with
-        DATASETS.TRAIN "('labeled.json@images', 'pseudo.json@unlabeled')".
+        DATASETS.TRAIN "('labelled.json@images', 'pseudo.json@unlabelled')".
     score
         Minimum score, in 0..1, of a detection to become a label.
 
@@ -87,7 +87,7 @@ def pseudo_label(
     report = failures.add_failure
     named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
     predictions = predictor.stream(named, score_threshold=score, on_error=report)
-    shown = with_progress(predictions, ("labeling", "labeled"), total=len(named))
+    shown = with_progress(predictions, ("labelling", "labelled"), total=len(named))
     content = rename_categories(to_coco(shown, folder, class_names), renamed)
     _require_images(content["images"], found, folder)
     write_json(path, json_mark("pseudo-label") | content)

@@ -74,7 +74,7 @@ def test_data_that_have_changed_are_refused(damage: str) -> None:
         wanted = correction(1, old, old._replace(name="horse"))
     else:
         wanted = correction(1, old, None)._replace(image_id=99)
-    with pytest.raises(ValueError, match=r"suggestion 1 is about wide\.png, which is not labeled"):
+    with pytest.raises(ValueError, match=r"suggestion 1 is about wide\.png, which is not labelled"):
         corrected_content(content, [wanted])
 
 

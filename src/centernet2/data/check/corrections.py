@@ -142,7 +142,7 @@ def corrected_content(
         is_known = each.suggested is None or each.suggested.name in categories
         if each.image_id not in images or not is_known or not _is_unchanged(each, old, categories):
             raise ValueError(
-                f"suggestion {each.number} is about {each.file_name}, which is not labeled as it "
+                f"suggestion {each.number} is about {each.file_name}, which is not labelled as it "
                 "was when it was judged; check the data with --with-model again"
             )
         if each.suggested is None:
