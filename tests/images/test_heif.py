@@ -13,7 +13,7 @@ from centernet2.images import heif
 from centernet2.images.image_files import ImageError, image_size, read_image
 from centernet2.images.stored_image import StoredImage
 from centernet2.predict.sources import find_images
-from centernet2.serve.decoding import decode_upload
+from centernet2.serve.decoding import count_pixels, decode_upload
 from centernet2.serve.refusals import Refused
 from centernet2.structures import Pixels
 from tests.helpers.data import load_split
@@ -62,9 +62,10 @@ def test_photograph_is_read_everywhere(data: Path, capsys: pytest.CaptureFixture
     (photo,) = find_images([data])
     assert_is_gradient(read_image(photo))
     assert image_size(photo) == (HEIGHT, WIDTH)
-    assert_is_gradient(decode_upload(HEIC, WIDTH * HEIGHT))
+    assert_is_gradient(decode_upload(HEIC))
+    assert count_pixels(HEIC, WIDTH * HEIGHT) == WIDTH * HEIGHT
     with pytest.raises(Refused, match="more than"):
-        decode_upload(HEIC, WIDTH * HEIGHT - 1)
+        count_pixels(HEIC, WIDTH * HEIGHT - 1)
     train_set = load_split(data)
     assert train_set.size(0) == (HEIGHT, WIDTH)
     assert train_set.boxes(slice(0, 1)).tolist() == [[24, 12, 40, 36]]
@@ -84,5 +85,5 @@ def test_missing_package_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match=EXTRA):
         load_split(data)
     with pytest.raises(Refused, match=EXTRA) as refused:
-        decode_upload(HEIC, WIDTH * HEIGHT)
+        count_pixels(HEIC, WIDTH * HEIGHT)
     assert refused.value.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE
