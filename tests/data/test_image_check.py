@@ -18,6 +18,7 @@ from centernet2.data.image_check import (
     MISSING_FILE,
     CheckedImage,
     check_before_training,
+    decoded_facts,
     header_facts,
     image_findings,
 )
@@ -49,6 +50,16 @@ def test_header_tells_what_decoding_would(tmp_path: Path) -> None:
         facts = header_facts(path)
         assert (facts.problem, facts.size) == ("", read_image(path).shape[:2]), path
         assert facts.is_rotated is (path.name == "rotated.jpg")
+
+
+def test_dark_images_of_sixteen_bits_are_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((30, 40), 4095, np.uint16)).save(path)
+    facts = decoded_facts(path, header_facts(path))
+    found = image_findings("train", [CheckedImage("a.png", (30, 40), facts)], 1)
+    (dark,) = [each for each in found if each.kind == "images of 16 bits that are nearly black"]
+    assert (dark.total, dark.action) == (1, "keeps")
+    assert "a.png: the image is nearly black" in dark.examples[0].text
 
 
 def test_files_without_an_image(tmp_path: Path) -> None:

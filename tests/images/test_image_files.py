@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from centernet2.images import image_files
 from centernet2.images.image_files import ImageError, from_pillow, image_size, read_image
@@ -52,6 +53,78 @@ def test_sixteen_bits_are_scaled(tmp_path: Path, suffix: str) -> None:
     values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / f"a.{suffix}")
     assert read_image(tmp_path / f"a.{suffix}")[0].tolist() == [[v] * 3 for v in (0, 100, 255)]
+
+
+TWELVE_BITS = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
+
+
+def tiff(values: np.ndarray, tags: dict[int, int]) -> bytes:
+    """Return a TIFF file with tags of 16 bits."""
+    entries, buffer = ImageFileDirectory_v2(), io.BytesIO()
+    for tag, value in tags.items():
+        entries.tagtype[tag] = 3
+        entries[tag] = value
+    Image.fromarray(values).save(buffer, "TIFF", tiffinfo=entries)
+    return buffer.getvalue()
+
+
+def packed_tiff() -> bytes:
+    """Return a TIFF file of TWELVE_BITS with 12 bits per sample, which Pillow does not write."""
+    tags = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 6}
+    bits = "".join(f"{value:012b}" for value in TWELVE_BITS[0])
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    rows = int(bits, 2).to_bytes(6, "big")
+    start = struct.pack("<2sHI", b"II", 42, 14)
+    return start + rows + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("content", [
+    packed_tiff(),
+    tiff(TWELVE_BITS, {281: 4095}),
+    tiff(TWELVE_BITS, {341: 4095}),
+    tiff(TWELVE_BITS * 4 + 3, {281: 16383}),
+])  # fmt: skip
+def test_tiff_states_the_value_of_white(content: bytes) -> None:
+    notices: list[str] = []
+    pixels = read_image(content, notice=notices.append)
+    assert pixels[0, :, 0].tolist() == [0, 64, 128, 255] and not notices
+    assert np.array_equal(from_pillow(Image.open(io.BytesIO(content))), pixels)
+
+
+@pytest.mark.parametrize(("values", "largest"), [
+    (TWELVE_BITS, 3127),  # the largest value of another image of its camera
+    (np.array([[0, 257 * 4, 257 * 8, 257 * 255]], np.uint16), 4095),  # which is wrong
+])  # fmt: skip
+def test_other_largest_values_of_tiff_do_not_count(values: np.ndarray, largest: int) -> None:
+    expected = (values / 257).round()
+    assert np.array_equal(read_image(tiff(values, {281: largest}))[..., 0], expected)
+
+
+def png(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_files_whose_white_is_unknown_are_noticed_if_dark() -> None:
+    def notices(content: bytes) -> list[str]:
+        found: list[str] = []
+        read_image(content, name="a.file", notice=found.append)
+        return found
+
+    wide = tiff(TWELVE_BITS, {281: 3127})
+    for content in (tiff(TWELVE_BITS, {}), wide, png(TWELVE_BITS), deep_png(4096)):
+        (sentence,) = notices(content)
+        assert sentence.startswith("a.file: the image is nearly black: its pixels have 16 bits")
+    bright, eight_bits = TWELVE_BITS * 16, np.full((3, 4), 9, np.uint8)
+    for content in (
+        tiff(bright, {}),
+        png(bright),
+        deep_png(),
+        png(eight_bits),
+        tiff(eight_bits, {}),
+    ):
+        assert not notices(content)
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
@@ -254,10 +327,10 @@ def test_pillow_and_torchcodec_round_colors_of_sixteen_bits_alike_but_for_one(
     assert np.abs(read_image(deep_png()).astype(int) - expected).max() == 1
 
 
-def deep_png() -> bytes:
+def deep_png(end: int = 65536) -> bytes:
     """Return a PNG file with 16 bits for each color, which Pillow does not write."""
     rng = np.random.default_rng(0)
-    rows = rng.integers(0, 65536, (40, 30, 3)).astype(">u2")
+    rows = rng.integers(0, end, (40, 30, 3)).astype(">u2")
     lines = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", 30, 40, 16, 2, 0, 0, 0)
     parts = {b"IHDR": header, b"IDAT": zlib.compress(lines), b"IEND": b""}

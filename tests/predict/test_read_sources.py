@@ -52,6 +52,15 @@ def test_image_from_anywhere_is_the_same(photo: Path, monkeypatch: pytest.Monkey
         assert not none and np.array_equal(images[0].image, expected)
 
 
+def test_first_of_dark_images_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(np.full((30, 40), 4095, np.uint16)).save(tmp_path / name)
+    images, errors = read(tmp_path)
+    assert (len(images), errors) == (2, [])
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "a.png: the image is nearly black" in message and "not named" in message
+
+
 class Pipe(io.BytesIO):
     """Content that is read once, from its beginning."""
 

@@ -58,6 +58,7 @@ class ImageFacts(NamedTuple):
     is_rotated: bool = False  # by its EXIF orientation
     mode: str = "RGB"
     thumbnail: NDArray[np.float32] | None = None  # [8, 9] gray
+    darkness: str = ""  # that the range of its pixels is likely to be another one
 
 
 class CheckedImage(NamedTuple):
@@ -138,12 +139,13 @@ def decoded_facts(
     path: Path, header: ImageFacts, thumbnail: Callable[[Pixels], NDArray[np.float32]] | None = None
 ) -> ImageFacts:
     """Decode an image as training does; the rest of its facts is that of the header."""
+    notices: list[str] = []
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, notice=notices.append)
     except ImageError as error:
         return ImageFacts(str(error))
     small = None if thumbnail is None else thumbnail(pixels)
-    return header._replace(size=pixels.shape[:2], thumbnail=small)
+    return header._replace(size=pixels.shape[:2], thumbnail=small, darkness="".join(notices))
 
 
 def image_findings(
@@ -186,6 +188,11 @@ def image_findings(
         "images rotated by EXIF", "repairs", "they are rotated upright, and boxes must match",
         [image for image in images if image.facts.is_rotated],
         lambda image: ProblemExample(image.name, image.name),
+    )  # fmt: skip
+    log.add(
+        "images of 16 bits that are nearly black", "keeps", "they are read as they are",
+        [image for image in images if image.facts.darkness],
+        lambda image: ProblemExample(image.facts.darkness, image.name),
     )  # fmt: skip
     log.add(
         "images that are not 8-bit grayscale or RGB", "note", "they are converted",

@@ -6,7 +6,7 @@ and of the transparent pixels of GIF files.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from centernet2.files import irregular_kind, printable
 from centernet2.images.heif import open_image
@@ -35,6 +35,10 @@ TRANSPOSITIONS = {  # that make the image of each value upright
     8: Image.Transpose.ROTATE_90,
 }
 SIXTEEN_BITS = 65535
+LARGEST_VALUE_TAGS = (281, 341)  # of TIFF: MaxSampleValue, SMaxSampleValue
+WHITE_LEVELS = tuple(2**bits - 1 for bits in (10, 12, 14))  # of cameras, in pixels of 16 bits
+DARK = 63  # of 255: what the highest of WHITE_LEVELS becomes in a file that does not state it
+PNG_START, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # the place of the bits per sample
 TILED_PIXELS = 1_000_000_000  # of an image that is detected in tiles, at most
 LIMIT_LOCK = Lock()  # held while Pillow's limit is lifted
 FAILURES = Exception  # Pillow and its plugins raise errors of many kinds on damaged files
@@ -61,7 +65,11 @@ class ImageError(ValueError):
 
 
 def read_image(
-    source: Path | str | bytes, *, name: str = "the given bytes", max_pixels: int | None = None
+    source: Path | str | bytes,
+    *,
+    name: str = "the given bytes",
+    max_pixels: int | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Pixels:
     """Decode an image file, upright according to EXIF.
 
@@ -69,11 +77,25 @@ def read_image(
         source: path, URL or content.
         name: of the content, for messages.
         max_pixels: that it may have; None: as many as Pillow reads, twice `MAX_IMAGE_PIXELS`.
+        notice: called with a sentence if the pixels are likely to be of another range.
     """
     if isinstance(source, bytes):
         content = source
     else:
         content, name = read_file(source), shown_name(source)
+    pixels = _decode_moderate(content, name, max_pixels)
+    if notice is not None and pixels.max() <= DARK and _has_unknown_white(content):
+        notice(
+            f"{name}: the image is nearly black: its pixels have 16 bits, where white is "
+            f"{SIXTEEN_BITS}, and reach about {257 * int(pixels.max())}; if they are of 10, 12 or "
+            "14 bits, store them as 8 bits or scaled to 16 bits, or gray ones as TIFF with the tag "
+            "MaxSampleValue, such as 4095"
+        )
+    return pixels
+
+
+def _decode_moderate(content: bytes, name: str, max_pixels: int | None) -> Pixels:
+    """Decode an image; ImageError above the limit of pixels."""
     try:
         with open_image(content):
             pass
@@ -278,6 +300,34 @@ def _to_pixels(image: Image.Image) -> Pixels:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy it
 
 
+def _has_unknown_white(content: bytes) -> bool:
+    """Whether a file has pixels of 16 bits, and does not state a lower white."""
+    if content.startswith(PNG_START):
+        return content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
+    try:
+        with open_image(content) as file:
+            if not isinstance(file, TiffImageFile) or max(file.tag_v2[BITSPERSAMPLE]) < 16:
+                return False
+            return not file.mode.startswith("I") or _white_of(file) == SIXTEEN_BITS
+    except FAILURES:  # it is too large, or another decoder has read it
+        return False
+
+
+def _white_of(image: Image.Image) -> int:
+    """Return the value of white in gray pixels: 65535, or what a TIFF file states.
+
+    A tag with another number than a range of cameras may be the largest value of this image, which
+    says nothing about others. The chunk sBIT of PNG does not count: its pixels are scaled already.
+    """
+    if not isinstance(image, TiffImageFile):
+        return SIXTEEN_BITS
+    bits = max(image.tag_v2.get(BITSPERSAMPLE, (16,)))
+    stated = [image.tag_v2.get(tag) for tag in LARGEST_VALUE_TAGS]
+    values = {each[0] if isinstance(each, tuple) else each for each in stated if each}
+    levels = [2**bits - 1] if bits < 16 else [each for each in WHITE_LEVELS if each in values]
+    return min(levels, default=SIXTEEN_BITS)
+
+
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit gray values, which Pillow would clip at 255."""
     if image.mode == "F":
@@ -292,10 +342,14 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
                 f"32-bit pixels from {low} to {high} have no defined range: "
                 "convert it to 8 or 16 bits"
             )
-    return Image.fromarray(scale_sixteen_bits(values))
+    white = _white_of(image)
+    if values.size and values.max() > white:  # the file contradicts itself
+        white = SIXTEEN_BITS
+    return Image.fromarray(scale_sixteen_bits(values, white))
 
 
-def scale_sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale values in 0..65535 to 0..255."""
-    scaled: NDArray[np.uint8] = (values.astype(np.float64) / 257).round().astype(np.uint8)
+def scale_sixteen_bits(values: NDArray[Any], white: int = SIXTEEN_BITS) -> NDArray[np.uint8]:
+    """Scale values in 0..white to 0..255."""
+    factor = white / 255
+    scaled: NDArray[np.uint8] = (values.astype(np.float64) / factor).round().astype(np.uint8)
     return scaled

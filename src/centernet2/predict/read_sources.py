@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -26,6 +27,7 @@ from centernet2.predict.sources import (
     find_sources,
     is_image_content,
 )
+from centernet2.structures import Pixels
 
 STDIN_NAME = "the standard input"
 MEDIA_TYPES = {  # by their beginning; others are images
@@ -112,22 +114,31 @@ def read_sources(
         give_up: seconds without a frame after which a stream is over.
         max_pixels: that an image file may have; None: Pillow's limit.
     """
+    noticed: list[str] = []
+
+    def notice(sentence: str) -> None:
+        """Log the first one: others of a folder are alike."""
+        if not noticed:
+            logger.warning("%s (further images are not named)", sentence)
+        noticed.append(sentence)
+
+    read = partial(read_image, max_pixels=max_pixels, notice=notice)
     for source in sources:
         try:
-            yield from _read(source, give_up, max_pixels)
+            yield from _read(source, give_up, read)
         except (ValueError, OSError) as error:
             on_error(Path(shown_name(source.path)), error)
 
 
-def _read(source: Source, give_up: float, max_pixels: int | None) -> Iterator[NamedImage]:
+def _read(source: Source, give_up: float, read: Callable[..., Pixels]) -> Iterator[NamedImage]:
     place, kind = source
     path, url = Path(shown_name(place)), remote_url(place)
     if kind is SourceKind.ADDRESS:
         kind = _kind_at(url or "", min(PROBE_SECONDS, give_up))
     if kind is SourceKind.STDIN:
-        yield from _read_stdin(max_pixels)
+        yield from _read_stdin(read)
     elif kind is SourceKind.IMAGE:
-        yield NamedImage(read_image(place, max_pixels=max_pixels), path)
+        yield NamedImage(read(place), path)
     elif kind is SourceKind.STREAM:
         opened = camera(int(path.name.split()[1])) if url is None else stream(url)
         yield from _number(live_frames(opened, give_up=give_up), path)
@@ -159,7 +170,7 @@ def film_source(path: Path | str, timeout: float = GIVE_UP_SECONDS) -> FilmSourc
     return FilmSource(system.open(name, "rb"), shown_name(url))
 
 
-def _read_stdin(max_pixels: int | None) -> Iterator[NamedImage]:
+def _read_stdin(read: Callable[..., Pixels]) -> Iterator[NamedImage]:
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("- is the standard input; send an image or a film to it: ... < photo.jpg")
     buffer: Any = sys.stdin.buffer
@@ -167,8 +178,7 @@ def _read_stdin(max_pixels: int | None) -> Iterator[NamedImage]:
     if not buffer.peek(1):
         raise ValueError(f"{STDIN_NAME} is empty; has the program before it failed?")
     if is_image_content(buffer.peek(SIGNATURE_BYTES)):
-        image = read_image(buffer.read(), name=STDIN_NAME, max_pixels=max_pixels)
-        yield NamedImage(image, path)
+        yield NamedImage(read(buffer.read(), name=STDIN_NAME), path)
         return
     with _readable_film(buffer) as file, Film(FilmSource(file, STDIN_NAME)) as film:
         yield from _number(film.frames(), path)
