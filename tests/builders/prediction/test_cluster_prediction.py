@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from centernet2.builders.prediction.attempts import Attempts
 from centernet2.builders.prediction.cluster_worker import MAX_ATTEMPTS, Task, Worker, shard_of
 from centernet2.builders.prediction.prediction_options import DetectionOptions, FilmOptions
 from centernet2.builders.prediction.prediction_run import plan_prediction
+from centernet2.checkpoint import load_checkpoint, save_checkpoint
 from centernet2.jobs import InferenceOptions
 from centernet2.jobs.predict import predict
 from centernet2.predict import parquet_parts
 from centernet2.runtime import exported_model
+from centernet2.structures import ScoreCalibration
 from centernet2.threads import cpu_threads
 from tests.helpers.jobs import save_untrained, write_photographs
 
@@ -158,6 +161,20 @@ def test_rows_of_other_weights_stay_apart(folder: Path, tmp_path: Path, engine: 
     save_untrained(weights, ("cat", "dog"), "TEST.DETECTIONS_PER_IMAGE", "3")
     with pytest.raises(ValueError, match=r"was made with .*--weights"):
         run(folder, tmp_path / "out", weights=weights)
+
+
+def test_rows_of_an_abstaining_detector_stay_apart(tmp_path: Path, engine: OneWorker) -> None:
+    write_photographs(tmp_path / "photos", count=1)
+    weights = save_untrained(tmp_path / "model.pth")
+    checkpoint = load_checkpoint(weights)
+    calibration = ScoreCalibration((1.0, 1.0), (0.0, 0.0), unknown_from=(0.0, 0.0))
+    info = replace(checkpoint.info, calibration=calibration)
+    save_checkpoint(weights, replace(checkpoint, info=info))
+    run(tmp_path, tmp_path / "out", weights=weights)
+    before = rows_of(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"was made with other values of --abstain;"):
+        run(tmp_path, tmp_path / "out", weights=weights, kept={"abstain": True})
+    assert rows_of(tmp_path / "out") == before
 
 
 def test_an_image_that_ends_workers_takes_no_other_with_it(

@@ -113,6 +113,7 @@ def _settings_of(task: Task, predictor: Predictor, threshold: Resolved) -> dict[
         "--max-detections": task.plan.detection.max_detections,
         "--tile or --overlap": task.options["tiling"] and asdict(task.options["tiling"]),
         "--dtype": task.options["dtype"],
+        "--abstain": task.options["abstain"] or None,  # earlier parts do not have it
     }
 
 
