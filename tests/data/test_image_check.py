@@ -90,12 +90,17 @@ def test_check_and_train_find_the_same(
     (images / "3.png").write_bytes(b"no image")
     save(images / "5.png")
     shutil.copy(images / "2.png", images / "6.png")
+    Image.fromarray(np.full((20, 25), 4095, np.uint16)).save(images / "1.png")
     dataset = load_by_files(annotations, images)
     unusable = check_before_training(dataset, "val")
     assert np.flatnonzero(unusable).tolist() == [0, 3, 5, 6][: unusable.sum()]
-    findings = check_image_files(dataset, list(read_image_files(dataset)), "val")
+    found = check_image_files(dataset, list(read_image_files(dataset)), "val")
+    assert [each.kind for each in found if each.action == "note"] == [
+        "images that are not 8-bit grayscale or RGB"
+    ]
+    findings = [each for each in found if each.action != "note"]
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(said) == len(findings) == 3
+    assert len(said) == len(findings) == 4
     for finding, text in zip(findings, said, strict=True):
         assert f"{finding.total} {finding.kind}: {finding.advice}" in text
         assert all(example.text in text for example in finding.examples)
@@ -161,7 +166,7 @@ def test_no_header_is_read_beside_the_sample(
         time.sleep(0.02)
         read.append("header")
 
-    def decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
+    def decoded(dataset: DetectionDataset, notable: object, index: int) -> CheckedImage:
         time.sleep(0.02)
         read.append("decoded")
         return CheckedImage("", (1, 1), image_check.ImageFacts("", (1, 1)))

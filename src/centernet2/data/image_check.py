@@ -91,7 +91,9 @@ class CheckedImage(NamedTuple):
     @property
     def is_notable(self) -> bool:
         """Whether a finding names it."""
-        return self.is_unusable or self.facts.is_rotated or self.facts.mode not in PLAIN_MODES
+        facts = self.facts
+        is_other = facts.is_rotated or facts.mode not in PLAIN_MODES or facts.darkness != ""
+        return self.is_unusable or is_other
 
 
 class SplitImages(NamedTuple):
@@ -243,7 +245,7 @@ def _act_on(findings: Sequence[Finding], name: str) -> None:
             "'centernet2 check' lists all and --fix writes annotations without them"
         )
     for each in findings:
-        if each.action in ("drops", "repairs"):
+        if each.action in ("drops", "repairs", "keeps"):
             words = (name, each.total, each.kind, each.advice, _such_as(each))
             logger.warning("%s: %d %s: %s%s", *words)
 
@@ -270,12 +272,17 @@ def _check_split(dataset: DetectionDataset, *, seconds: float) -> SplitImages:
     spread = np.linspace(0, len(dataset) - 1, min(DECODED_IMAGES, len(dataset))).astype(int)
     sample = [i for i in spread.tolist() if i not in notable or not notable[i].is_unusable]
     own_sample = sample[rank::processes]
-    decoded = in_threads(partial(_check_decoded, dataset), own_sample, "a sample")
-    undecodable = _joined(
-        {i: image for i, image in zip(own_sample, decoded, strict=True) if image.is_unusable}
+    decoded = in_threads(partial(_check_decoded, dataset, notable), own_sample, "a sample")
+    found = _joined(
+        {
+            i: image
+            for i, image in zip(own_sample, decoded, strict=True)
+            if image.is_unusable or image.facts.darkness
+        }
     )
+    undecodable = sum(image.is_unusable for image in found.values())
     headers = sum(distributed.gather_objects(count))
-    return SplitImages({**notable, **undecodable}, headers, len(sample), len(undecodable))
+    return SplitImages({**notable, **found}, headers, len(sample), undecodable)
 
 
 def _joined(own: Mapping[int, CheckedImage]) -> dict[int, CheckedImage]:
@@ -291,9 +298,11 @@ def _check_header(dataset: DetectionDataset, index: int) -> CheckedImage | None:
     return checked_image(dataset, index, header_facts(path))
 
 
-def _check_decoded(dataset: DetectionDataset, index: int) -> CheckedImage:
-    facts = decoded_facts(dataset.image_path(index), ImageFacts(""))
-    return checked_image(dataset, index, facts)
+def _check_decoded(
+    dataset: DetectionDataset, notable: Mapping[int, CheckedImage], index: int
+) -> CheckedImage:
+    header = notable[index].facts if index in notable else ImageFacts("")
+    return checked_image(dataset, index, decoded_facts(dataset.image_path(index), header))
 
 
 def read_sizes(paths: Sequence[Path], what: str) -> Iterator[tuple[int, int] | ImageError]:
