@@ -33,11 +33,11 @@ SOURCES = {  # name: address, commit
         "bfc8b72e4e2a1612b4aa4c12f7b3db9cdd7b34c4",
     ),
 }
-PACKAGES = [  # what detectron2 imports and PyTorch does not bring
+PACKAGES = [  # what the reference imports and PyTorch does not bring
     "antlr4-python3-runtime==4.9.3", "cloudpickle", "contourpy", "cycler", "fonttools",
     "fvcore==0.1.5.post20221221", "hydra-core==1.3.2", "iopath==0.1.9", "kiwisolver", "matplotlib",
-    "omegaconf==2.3.0", "portalocker", "pycocotools", "pyparsing", "python-dateutil", "six",
-    "tabulate", "termcolor", "tqdm", "yacs",
+    "omegaconf==2.3.0", "opencv-python-headless", "portalocker", "pycocotools", "pyparsing",
+    "python-dateutil", "six", "tabulate", "termcolor", "tqdm", "yacs",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -58,8 +59,9 @@ class Side:
 
     def run(self) -> dict[str, float]:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and said why
+            self.process.stdin.write("run\n")
+            self.process.stdin.flush()
         for line in self.process.stdout:
             if line.startswith("{"):  # compilers and the like may write lines of their own
                 return dict(json.loads(line))
