@@ -1,6 +1,6 @@
 """What other load on the machine costs, by the number of threads and by how they wait.
 
-python benchmarks/shared_machine.py [--rounds 5] [--choices default passive ...]
+python benchmarks/shared_machine.py [--rounds 5] [--choices unadapted passive ...]
 
 For each choice a process takes training steps and predictions of CenterNet2_R18_small, in turn with
 the others: on an idle machine, and while a stand-in for another program keeps a core busy. The
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from harness import machine, spread
 
 CHOICES = {
-    "default": {},
+    "unadapted": {},  # the threads of PyTorch alone
     "passive": {"OMP_WAIT_POLICY": "passive"},
     "100 turns": {"GOMP_SPINCOUNT": "100"},
     "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
