@@ -279,18 +279,28 @@ def test_libraries_that_lack_memory_are_understood() -> None:
     assert "1125899906842624 bytes)" in str(sizes[0]) and " 8.00 PiB)" in str(sizes[1])
 
 
+@pytest.mark.parametrize(("folder", "said"), [
+    ("attempt_0", ["no such config", "no space on this disk", "no such config"]),
+    ("logs", ["no such config"] * 2 + ["no space on this disk", "no such config"]),  # of others
+])  # fmt: skip
 def test_processes_of_a_job_say_an_error_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    folder: str,
+    said: list[str],
 ) -> None:
-    messages = {0: "no such config", 1: "no such config", 2: "no space on this disk"}
-    for rank, message in messages.items():
-        (tmp_path / str(rank)).mkdir()
-        monkeypatch.setenv(cli.ERROR_FILE_VARIABLE, str(tmp_path / str(rank) / "error.json"))
+    first = "no such config"
+    ends = [(0, first), (1, first), (2, "no space on this disk"), (0, first)]  # the last runs again
+    for rank, message in ends:
+        own = tmp_path / folder / str(rank)
+        own.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(cli.ERROR_FILE_VARIABLE, str(own / "error.json"))
         with pytest.raises(SystemExit) as stop, cli.ending():
             raise ValueError(message)
         assert stop.value.code == ExitCode.REFUSED
-    said = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-    assert said == ["no such config", "no space on this disk"]
+    found = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert found == said
 
 
 @pytest.mark.parametrize(("level", "shown", "traceback"), [

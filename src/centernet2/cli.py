@@ -32,6 +32,7 @@ from centernet2.usage import (
 
 LEVEL_VARIABLE = "CENTERNET2_LOG_LEVEL"
 ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"  # set by torchrun and `launch`
+ATTEMPT = "attempt_"  # beginning of the folder that they make anew for each start of the processes
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WHOLE = (int, int | None)  # types of options that take a whole number
@@ -151,11 +152,15 @@ def describe_lack_of_memory(error: Exception) -> str | None:
 
 def _is_first_to_say(message: str) -> bool:
     """Whether no other process of this machine has ended with these words."""
-    own_file = os.environ.get(ERROR_FILE_VARIABLE)  # in a folder beside those of the others
-    name = sha256(message.encode(errors="surrogateescape")).hexdigest()
+    own = Path(os.environ.get(ERROR_FILE_VARIABLE, "")).parent  # a folder beside those of others
+    if not own.parent.name.startswith(ATTEMPT):  # another folder may have marks of earlier runs
+        return True
+    mark = own.parent / sha256(message.encode(errors="surrogateescape")).hexdigest()
     try:
-        if own_file:
-            (Path(own_file).parent.parent / name).touch(exist_ok=False)
+        if mark.exists():  # a process may run several commands
+            return mark.read_text() == own.name
+        with mark.open("x") as file:
+            file.write(own.name)
     except OSError as error:  # better said twice than never
         return not isinstance(error, FileExistsError)
     return True

@@ -199,6 +199,11 @@ def test_image_above_the_limit_of_pillow_is_read_where_it_is_expected(
     assert Image.MAX_IMAGE_PIXELS == 1000  # of Pillow's other users
 
 
+def test_lifted_limit_stays_a_number_that_other_threads_can_double() -> None:
+    with image_files._without_limit():
+        assert isinstance(Image.MAX_IMAGE_PIXELS, int) and 2 * Image.MAX_IMAGE_PIXELS > 1e12
+
+
 def test_path_without_a_name_is_refused() -> None:
     with pytest.raises(ImageError, match="the path of an image is empty"):
         read_image("")

@@ -131,7 +131,8 @@ def _read_large(content: bytes, name: str, max_pixels: int) -> Pixels:
 def _without_limit() -> Iterator[None]:
     """Lift Pillow's limit, which is one for all threads, for a block."""
     with LIMIT_LOCK:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        # not None: Pillow doubles it in other threads, after it has seen that it is a number
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, sys.maxsize
         try:
             yield
         finally:

@@ -120,7 +120,7 @@ def read_sources(
         """Log the first one: others of a folder are alike."""
         if not noticed:
             logger.warning("%s (further images are not named)", sentence)
-        noticed.append(sentence)
+            noticed.append(sentence)
 
     read = partial(read_image, max_pixels=max_pixels, notice=notice)
     for source in sources:
