@@ -146,24 +146,25 @@ def train(
     from centernet2.builders.training.train_to_end import run_to_end
     from centernet2.builders.training.training_setup import set_up
 
-    data, sets, words = _split_data_sets(overrides, data, mode)
-    values = _join(_given_values(words, mode, seed), sets, "the data sets")
-    plans = config is None and data is not None and not mode.eval_only
-    file = _file_config(config, data, weights or values.get("MODEL.WEIGHTS"), mode)
-    data = None if sets else data
-    output = choose_output_folder(file.replace(values), output_dir)
+    data, several, words = _split_data_sets(overrides, data, mode)
+    values = _join(_given_values(words, mode, seed), several, "the data sets")
+    is_planned = config is None and data is not None and not mode.eval_only
+    file_config = _file_config(config, data, weights or values.get("MODEL.WEIGHTS"), mode)
+    data = None if several else data
+    output = choose_output_folder(file_config.replace(values), output_dir)
     previous = previous_command(output) if resume else None
-    file = previous.file_config if previous is not None and config is None else file
-    values = _with_kept_classes(values, mode, file, weights, previous, output)
+    if previous is not None and config is None:
+        file_config = previous.file_config
+    values = _with_kept_classes(values, mode, file_config, weights, previous, output)
     command = given_command(
-        file, values, data=data, data_path=data_path, weights=weights, device=device
+        file_config, values, data=data, data_path=data_path, weights=weights, device=device
     )
     _check_if_new(command, previous, config, output, resume=resume, trains=not mode.eval_only)
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
-        command, read = _completed(command, previous, mode, plans=plans, started=started)
-        run = set_up(command, previous, output, resume=resume, started=started, sets=read)
+        command, sets = _completed(command, previous, mode, is_planned=is_planned, started=started)
+        run = set_up(command, previous, output, resume=resume, started=started, sets=sets)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
 
 
@@ -172,7 +173,7 @@ def _completed(
     previous: TrainCommand | None,
     mode: TrainMode,
     *,
-    plans: bool,
+    is_planned: bool,
     started: float,
 ) -> tuple[TrainCommand, TrainingSets | None]:
     """Add the options of the run to resume, or those that are chosen for the data.
@@ -183,13 +184,13 @@ def _completed(
         command: what is given.
         previous: of the run to resume.
         mode: holds the effort, and whether options are scaled to the batch.
-        plans: whether a new run chooses its options.
+        is_planned: whether a new run chooses its options for the data.
         started: value of time.monotonic() at the start of the command.
     """
     from centernet2.builders.training.automatic_plan import plan_training
     from centernet2.builders.training.plan import scale_command
 
-    if mode.effort is not None and (previous is not None or not plans):
+    if mode.effort is not None and (previous is not None or not is_planned):
         raise ValueError(
             "--effort chooses options for the data of a new run; leave it out beside "
             "--config-file and --resume, or give --minutes, which sets the time of any run"
@@ -197,7 +198,7 @@ def _completed(
     sets: TrainingSets | None = None
     if previous is not None:
         command = command.after(previous)
-    elif plans:
+    elif is_planned:
         command, sets = plan_training(command, effort=mode.effort or "normal", started=started)
     return scale_command(command, previous) if mode.auto_scale_lr else command, sets
 
@@ -327,26 +328,26 @@ def _split_data_sets(
     words = overrides
     if data is None or not mode.partial_labels:  # else the others follow --data
         data, words = split_data(overrides, data, command="train")
-    sets = [] if data is None else [data]
-    while sets:
+    given = [] if data is None else [data]
+    while given:
         more, rest = split_data(words, None, command="train")
         if more is None:
             break
-        sets, words = [*sets, more], rest
-    paths = tuple(str(absolute(each)) for each in sets)
+        given, words = [*given, more], rest
+    paths = tuple(str(absolute(each)) for each in given)
     if repeated := [each for each in paths if paths.count(each) > 1]:
         raise ValueError(f"the data set {repeated[0]} is given twice; name it once")
-    if len(sets) > 1 and not mode.partial_labels:
+    if len(given) > 1 and not mode.partial_labels:
         raise ValueError(
-            f"{len(sets)} data sets are given; --partial-labels trains on them together, each "
+            f"{len(given)} data sets are given; --partial-labels trains on them together, each "
             "with the classes that it labels"
         )
-    if len(sets) == 1 and mode.partial_labels:
+    if len(given) == 1 and mode.partial_labels:
         raise ValueError(
-            f"--partial-labels joins several data sets, and only {sets[0]} is given; name the "
+            f"--partial-labels joins several data sets, and only {given[0]} is given; name the "
             "others after it, or leave the option out"
         )
-    if len(sets) < 2:
+    if len(given) < 2:
         return data, {}, words
     return data, dict.fromkeys(DATA_SET_KEYS, paths), words
 
@@ -354,7 +355,7 @@ def _split_data_sets(
 def _with_kept_classes(
     values: dict[str, Any],
     mode: TrainMode,
-    file: Config,
+    file_config: Config,
     weights: WeightsArgument | None,
     previous: TrainCommand | None,
     output: Path,
@@ -366,7 +367,7 @@ def _with_kept_classes(
     if not mode.keep_classes:
         return values
     if previous is None:
-        names = class_names_to_keep(weights or file.replace(values).model.weights)
+        names = class_names_to_keep(weights or file_config.replace(values).model.weights)
         return _join(values, {KEPT_CLASSES_KEY: names}, "--keep-classes")
     if not previous.config.datasets.kept_classes:
         raise ValueError(
