@@ -14,7 +14,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 import centernet2
-from centernet2 import jobs
+from centernet2 import jobs, option_groups
 
 TITLES = {"Args": "Arguments", "Parameters": "Arguments"}
 SECTION = re.compile(r"(Args|Raises|Returns|Yields):\n|(Parameters|Raises|Returns|Yields)\n-+\n")
@@ -158,9 +158,10 @@ class Written(ast.NodeTransformer):
 
 
 def read_aliases() -> dict[str, ast.expr]:
-    """Return the types of arguments of commands that have a name, from `jobs/__init__.py`."""
+    """Return the types of arguments of commands that have a name, from where they are defined."""
     found: dict[str, ast.expr] = {}
-    for node in ast.walk(ast.parse(inspect.getsource(jobs))):
+    sources = inspect.getsource(option_groups) + inspect.getsource(jobs)
+    for node in ast.walk(ast.parse(sources)):
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
             found[ast.unparse(node.target)] = node.value or ast.Constant(None)
         elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("Annotated["):

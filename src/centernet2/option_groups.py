@@ -1,6 +1,10 @@
 """Groups of options in the help of commands; options without a group come first."""
 
-from cyclopts import Group
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+Flag = Annotated[bool, Parameter(negative=())]  # an option without a value; there is no --no-...
 
 DATA = Group("Data", sort_key=1)
 RUN = Group("Kind and length of the run", sort_key=2)

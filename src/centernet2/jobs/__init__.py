@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from centernet2.option_groups import DATA, DEVICE
+from centernet2.option_groups import Flag as Flag
 from centernet2.usage import KEY
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ OverridePairs = Annotated[
     OverrideArgument, Parameter(allow_leading_hyphen=True, help="Config overrides: KEY VALUE ...")
 ]
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
-Flag = Annotated[bool, Parameter(negative=())]
 
 _DATA_ARGUMENT = Parameter(
     help="Folder of a data set in COCO, YOLO or Pascal VOC format, an annotation file (.json), a "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-from centernet2.option_groups import DETECTIONS, DEVICE, FILMS
+from centernet2.option_groups import DETECTIONS, DEVICE, FILMS, Flag
 
 if TYPE_CHECKING:
     WordsArgument: TypeAlias = Sequence[str] | str
@@ -41,7 +41,7 @@ class DetectionOptions:
     """
 
     classes: Annotated[WordsArgument, Parameter(negative=())] = ()
-    abstain: Annotated[bool, Parameter(negative=())] = False
+    abstain: Flag = False
     max_detections: int | None = None
     batch_size: Annotated[int, Parameter(group=DEVICE)] = 1
     threads: Annotated[int | None, Parameter(group=DEVICE)] = None
@@ -65,7 +65,7 @@ class FilmOptions:
         Seconds without a frame after which a camera or stream is over.
     """
 
-    track: Annotated[bool, Parameter(negative=())] = False
+    track: Flag = False
     count_line: str | None = None
     count_zone: str | None = None
     stream_timeout: float = 30.0
