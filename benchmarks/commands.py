@@ -160,7 +160,7 @@ def steps(inputs: Inputs) -> Iterator[object]:
     import centernet2
     from centernet2.builders.data.data_pipeline import build_train_batches
     from centernet2.builders.detector.network import build_detector
-    from centernet2.builders.training.plan import fit_to_data
+    from centernet2.builders.training.config_completion import fit_to_data
     from centernet2.builders.training.solver import build_clip, build_optimizer
     from centernet2.builders.training.training_data import find_training_data
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from centernet2.builders.training import plan, training_run
+from centernet2.builders.training import config_completion, training_run
 from centernet2.exit_codes import TrainedWithoutEvaluation
 from tests.helpers.training import dry_run, train, write_blocks
 
@@ -124,7 +124,7 @@ def test_pictures_that_cannot_be_written_are_left_out(
 ) -> None:
     (tmp_path / "command.yaml").touch()  # of a run that has saved nothing
     (tmp_path / "pictures").write_text("a file")
-    monkeypatch.setattr(plan, "writable_folder", lambda folder, option: folder)
+    monkeypatch.setattr(config_completion, "writable_folder", lambda folder, option: folder)
     monkeypatch.setattr(training_run, "evaluate_dataset", evaluated)
     assert "bbox/AP" in train(data, tmp_path, "SOLVER.MAX_ITER", "1", "SOLVER.PICTURES", "1")
     assert caplog.text.count("this picture is left out") == 2

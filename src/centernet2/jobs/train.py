@@ -141,7 +141,7 @@ def train(
     """
     started = time.monotonic()
     from centernet2 import distributed
-    from centernet2.builders.training.plan import choose_output_folder
+    from centernet2.builders.training.config_completion import choose_output_folder
     from centernet2.builders.training.train_command import given_command, previous_command
     from centernet2.builders.training.train_to_end import run_to_end
     from centernet2.builders.training.training_setup import set_up
@@ -188,7 +188,7 @@ def _completed(
         started: value of time.monotonic() at the start of the command.
     """
     from centernet2.builders.training.automatic_plan import plan_training
-    from centernet2.builders.training.plan import scale_command
+    from centernet2.builders.training.config_completion import scale_command
 
     if mode.effort is not None and (previous is not None or not is_planned):
         raise ValueError(

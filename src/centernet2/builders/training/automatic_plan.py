@@ -23,7 +23,7 @@ from centernet2.builders.detector.initial_weights import (
 from centernet2.builders.detector.loading import StrPath, config_of, device_for, set_num_classes
 from centernet2.builders.detector.packaged_weights import packaged_file
 from centernet2.builders.training.batch_statistics import LEAST_BATCH
-from centernet2.builders.training.plan import count_in_iterations
+from centernet2.builders.training.config_completion import count_in_iterations
 from centernet2.builders.training.step_probe import largest_batch, measure_step
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.builders.training.training_data import TrainingSets, find_training_data

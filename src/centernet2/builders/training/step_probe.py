@@ -12,8 +12,8 @@ from centernet2 import distributed
 from centernet2.builders.data.data_pipeline import build_train_batches
 from centernet2.builders.detector.network import build_detector
 from centernet2.builders.training.batch_statistics import LEAST_BATCH, explain_single_values
+from centernet2.builders.training.config_completion import fit_to_data
 from centernet2.builders.training.parallel import prepare_for_training
-from centernet2.builders.training.plan import fit_to_data
 from centernet2.builders.training.solver import choose_precision
 from centernet2.config import Config
 from centernet2.data import DetectionDataset

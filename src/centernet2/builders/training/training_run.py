@@ -16,8 +16,8 @@ from centernet2.builders.data.data_pipeline import build_train_batches
 from centernet2.builders.detector.network import build_augmented
 from centernet2.builders.evaluation.evaluator import evaluate_dataset
 from centernet2.builders.training.batch_statistics import explain_single_values
+from centernet2.builders.training.config_completion import describe_plan
 from centernet2.builders.training.earlier_run import set_aside_earlier_run
-from centernet2.builders.training.plan import describe_plan
 from centernet2.builders.training.solver import build_clip
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint.checkpoint import set_aside_checkpoints

@@ -9,10 +9,10 @@ import torch
 from centernet2.builders.detector.image_counts import image_counts_of_data
 from centernet2.builders.detector.loading import device_for
 from centernet2.builders.detector.network import build_detector
+from centernet2.builders.training.config_completion import choose_seed, fit_to_data
 from centernet2.builders.training.kept_classes import label_kept_classes
 from centernet2.builders.training.missing_run import explain_missing_run
 from centernet2.builders.training.parallel import may_have_unused_parameters, prepare_for_training
-from centernet2.builders.training.plan import choose_seed, fit_to_data
 from centernet2.builders.training.solver import build_run_state, choose_precision
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.builders.training.training_data import TrainingSets, find_training_data

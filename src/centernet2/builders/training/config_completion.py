@@ -1,4 +1,4 @@
-"""Plan a training run: output folder, seed, length in iterations, learning rate."""
+"""Complete the config of a run: output folder, seed, length, learning rate."""
 
 import logging
 import math

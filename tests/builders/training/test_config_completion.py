@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from centernet2.builders.training.plan import (
+from centernet2.builders.training.config_completion import (
     choose_output_folder,
     choose_seed,
     count_in_iterations,
