@@ -276,6 +276,7 @@ def test_libraries_that_lack_memory_are_understood() -> None:
             allocate()
         except Exception as error:
             sizes.append(cli.describe_lack_of_memory(error))
+    assert cli.describe_lack_of_memory(KeyError("out of memory")) is None
     assert "1125899906842624 bytes)" in str(sizes[0]) and " 8.00 PiB)" in str(sizes[1])
 
 

@@ -46,6 +46,7 @@ LEVEL_OF_END = {  # else a warning
 LACKS_OF_MEMORY = (  # in messages of PyTorch, NumPy, ONNX Runtime and the system
     "allocate memory", "not enough memory", "out of memory", "bad_alloc", "MemoryError",
 )  # fmt: skip
+MISTAKES = (TypeError, LookupError, AttributeError)  # of a program, whatever words they quote
 ALLOCATION = re.compile(r"(?:.*DefaultCPUAllocator: )?(.*?\d ?(?:[KMGTP]iB|bytes))")
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def describe_lack_of_memory(error: Exception) -> str | None:
     """
     lines = [line for line in str(error).splitlines() if line.strip()]
     found = [line for line in lines if any(words in line for words in LACKS_OF_MEMORY)]
-    if not found and not isinstance(error, MemoryError):
+    if isinstance(error, MISTAKES) or not (found or isinstance(error, MemoryError)):
         return None
     line = next(reversed(found or lines), "")
     size = ALLOCATION.match(line)
