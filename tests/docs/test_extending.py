@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md: a backbone, a data layout and a command."""
+"""The examples of docs/extending.md: a backbone, a data layout and a command."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from docs.blocks import read_blocks
 from docs.build_site import ROOT
 from tests.helpers.data import make_content, write_dataset
 
-BLOCKS = list(read_blocks(ROOT / "CONTRIBUTING.md"))
+BLOCKS = list(read_blocks(ROOT / "docs/extending.md"))
 EXAMPLES = [block.text for block in BLOCKS if block.language == "python"]
 
 
