@@ -1,6 +1,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,6 +204,19 @@ def test_image_above_the_limit_of_pillow_is_read_where_it_is_expected(
 def test_lifted_limit_stays_a_number_that_other_threads_can_double() -> None:
     with image_files._without_limit():
         assert isinstance(Image.MAX_IMAGE_PIXELS, int) and 2 * Image.MAX_IMAGE_PIXELS > 1e12
+
+
+def test_large_image_is_read_without_a_warning_of_pillow(tmp_path: Path) -> None:
+    Image.fromarray(gradient(60, 80)).save(tmp_path / "a.png")
+    lines = [
+        "from PIL import Image",
+        "from centernet2.images.image_files import read_image",
+        "Image.MAX_IMAGE_PIXELS = 4000",  # Pillow warns above it, and refuses twice as many
+        "print(read_image('a.png').shape)",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("(60, 80, 3)\n", "")
 
 
 def test_path_without_a_name_is_refused() -> None:

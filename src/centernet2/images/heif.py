@@ -1,6 +1,7 @@
 """HEIC photographs, as telephones take them: Pillow reads them with a plugin."""
 
 import io
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from PIL import Image, UnidentifiedImageError
 STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 BRAND_END = 12  # of the bytes of a file that name its brand
 PLUGINS = ("pi_heif", "pillow_heif")  # packages; the extra [heic] installs the first, which decodes
+
+# Large images are read, and those above Pillow's limit refused in a sentence. It is one filter for
+# the process, behind those of the user: changing filters around each image is unsafe in threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 
 
 class HeifError(OSError):
