@@ -37,11 +37,13 @@ def start(dataset: Path, output: Path, *options: str) -> subprocess.Popen[str]:
 
 # the command, but a callback fails after the first step
 FAILING = """
+import os
+
 from centernet2.cli import main
 from centernet2.training.slow_steps import SlowSteps
 
 def fail(self, step):
-    raise RuntimeError("out of memory")
+    raise RuntimeError(os.environ["MESSAGE"])
 
 SlowSteps.__call__ = fail
 main()
@@ -137,17 +139,25 @@ def test_dead_worker_ends_the_job(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_crash_ends_the_process_and_its_workers(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("message", "said", "code"),
+    [("no kernel", "RuntimeError: no kernel", 1),
+     ("out of memory", "ERROR there is not enough memory (out of memory)", 2)],
+)  # fmt: skip
+def test_crash_ends_the_process_and_its_workers(
+    data: Path, tmp_path: Path, message: str, said: str, code: int
+) -> None:
     """The traceback holds the loader while Python waits for the workers."""
     command = [
         sys.executable, "-c", FAILING, "train", "--config-file", "CenterNet2_R18_small",
         "--data", str(data), "--output-dir", str(tmp_path), "--device", "cpu",
         *OPTIONS, "DATALOADER.NUM_WORKERS", "1",
     ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+    variables = os.environ | {"MESSAGE": message}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as job:
         try:
             assert job.stderr is not None
-            assert any(line.startswith("RuntimeError: out of memory") for line in job.stderr)
-            assert job.wait(20) == 1
+            assert any(said in line for line in job.stderr)
+            assert job.wait(20) == code
         finally:
             job.kill()
