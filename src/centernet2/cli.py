@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -153,6 +152,8 @@ def describe_lack_of_memory(error: Exception) -> str | None:
 
 def _is_first_to_say(message: str) -> bool:
     """Whether no other process of this machine has ended with these words."""
+    from hashlib import sha256  # not for --help
+
     own = Path(os.environ.get(ERROR_FILE_VARIABLE, "")).parent  # a folder beside those of others
     if not own.parent.name.startswith(ATTEMPT):  # another folder may have marks of earlier runs
         return True
