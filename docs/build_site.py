@@ -32,13 +32,13 @@ BREAK = re.compile(
 )
 SECTIONS = {  # the title in each language, and the pages
     ("Start", "入门"): [
-        "index", "quick-start", "data", "fine-tuning", "lite", "recipe", "model-zoo", "backbones",
+        "index", "quick-start", "data", "fine-tuning", "model-zoo", "migrating", "faq",
     ],
     ("Train", "训练"): [
-        "training", "augmentation", "masks", "configuration", "large-data", "multi-node",
-        "performance",
+        "training", "recipe", "lite", "backbones", "augmentation", "masks", "configuration",
+        "large-data", "multi-node", "performance",
     ],
-    ("Evaluate", "评估"): ["evaluation", "calibration", "report"],
+    ("Evaluate", "评估"): ["evaluation", "report", "calibration"],
     ("Predict and deploy", "预测与部署"): [
         "prediction", "tiling", "explain", "first-stage", "export", "runtimes", "serving",
         "labelling", "scale", "python-api",
@@ -47,7 +47,7 @@ SECTIONS = {  # the title in each language, and the pages
         "notebook-predict-and-explain", "notebook-fine-tune", "notebook-first-stage",
     ],
     ("About", "关于"): [
-        "faq", "differences", "migrating", "reproduce", "paper", "architecture", "extending",
+        "differences", "reproduce", "paper", "architecture", "extending",
         "contributing", "benchmarks", "changelog", "network-addresses", "snippets",
     ],
 }  # fmt: skip
