@@ -8,6 +8,7 @@ Records of fixed size are padded: `valid` tells their rows from padding.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -20,6 +21,7 @@ from typing_extensions import NotRequired
 if TYPE_CHECKING:  # exported files are run without PyTorch
     from torch import Tensor, nn
 
+StrPath = str | os.PathLike[str]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from centernet2.builders.detector.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError, Overrides, parse_pairs
 from centernet2.data import (
     DetectionDataset,
@@ -17,6 +16,7 @@ from centernet2.data import (
 )
 from centernet2.data.readers.json_file import json_problem
 from centernet2.spelling import meant_words
+from centernet2.structures import StrPath
 from centernet2.text_files import read_text_file
 from centernet2.yaml_files import TextLoader, parse_yaml
 

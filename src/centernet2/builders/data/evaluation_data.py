@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
-from centernet2.builders.detector.loading import StrPath, stored_config
+from centernet2.builders.detector.loading import stored_config
 from centernet2.builders.evaluation.stored_results import holds_results
 from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import DatasetsOptions, DetectionDataset, require_ground_truth
 from centernet2.data.readers import load_dataset
+from centernet2.structures import StrPath
 
 logger = logging.getLogger(__name__)
 

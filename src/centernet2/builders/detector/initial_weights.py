@@ -12,6 +12,7 @@ from centernet2.checkpoint import WeightsError, WeightsFile, read_weights
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import Config
 from centernet2.models.backbones import BACKBONES, pixel_statistics
+from centernet2.structures import StrPath
 from centernet2.zoo import DETECTRON2, cached_file, is_address
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ NORMALIZATION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD")
 IMAGENET = ("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # of torchvision, in 0..255
 
 
-def find_weights(source: str | os.PathLike[str]) -> Path:
+def find_weights(source: StrPath) -> Path:
     """Return the file of a path, zoo:NAME (downloaded) or detectron2://... (cached)."""
     text = os.fspath(source)
     if not text:
@@ -41,7 +42,7 @@ def _local_path(text: str) -> Path:
     return Path(text)
 
 
-def find_checkpoint(source: str | os.PathLike[str]) -> Path:
+def find_checkpoint(source: StrPath) -> Path:
     """Return the file of one of our checkpoints, or that in a training run's folder.
 
     Raises:
@@ -56,7 +57,7 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Path:
     return find_in_run(_local_path(text))
 
 
-def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str | None:
+def named_weights(config: Config, given: StrPath | None) -> str | None:
     """Return the weights named by a command or MODEL.WEIGHTS; None: there are none.
 
     The detectron2://... of a base config names none where timm's weights are asked for.
@@ -69,9 +70,7 @@ def named_weights(config: Config, given: str | os.PathLike[str] | None) -> str |
     return configured or None
 
 
-def read_initial_weights(
-    config: Config, source: str | os.PathLike[str] | None
-) -> WeightsFile | None:
+def read_initial_weights(config: Config, source: StrPath | None) -> WeightsFile | None:
     """Read the weights of a source; without one, those of timm if configured, or None."""
     if source is not None:
         return read_weights(find_weights(source))

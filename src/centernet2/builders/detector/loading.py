@@ -1,7 +1,6 @@
 """Build models from configs, and load them from weights files."""
 
 import logging
-import os
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -27,12 +26,11 @@ from centernet2.models.optimize import optimize_for_inference
 from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predict.predictor import Predictor
 from centernet2.spelling import counted
-from centernet2.structures import ModelInfo
+from centernet2.structures import ModelInfo, StrPath
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
 
 logger = logging.getLogger(__name__)
 
-StrPath = str | os.PathLike[str]
 LEAST_SHARE = 0.5  # of its tensors that a detector takes from the weights of another one
 TRAINING_ONLY = ".class_weight"  # of the federated loss; inference does not read it
 

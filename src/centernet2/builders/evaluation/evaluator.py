@@ -15,7 +15,7 @@ from centernet2 import distributed
 from centernet2.builders.data.class_matching import MatchedData, match_detector
 from centernet2.builders.data.data_pipeline import build_test_transform
 from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
-from centernet2.builders.detector.loading import StrPath, config_of, load_for_inference
+from centernet2.builders.detector.loading import config_of, load_for_inference
 from centernet2.builders.detector.network import build_augmented
 from centernet2.builders.detector.tensor_detector import TensorDetector
 from centernet2.builders.evaluation.stored_results import (
@@ -44,7 +44,7 @@ from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
 from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.report.evaluation_page import report_evaluation
-from centernet2.structures import Batch
+from centernet2.structures import Batch, StrPath
 from centernet2.threads import ThreadsByLoad
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from centernet2.builders.detector.loading import StrPath
 from centernet2.checkpoint import is_json_file
 from centernet2.checkpoint.checkpoint import checkpoints_in_run
 from centernet2.data import DetectionDataset
@@ -21,7 +20,7 @@ from centernet2.evaluation import (
     read_stages,
     source_sets,
 )
-from centernet2.structures import FloatArray, RunLengths
+from centernet2.structures import FloatArray, RunLengths, StrPath
 
 logger = logging.getLogger(__name__)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from centernet2.builders.detector.predictor_loading import load_predictor
 from centernet2.predict.abstaining_file import AbstainingFile
@@ -18,12 +17,12 @@ from centernet2.predict.exported_detector import ExportedDetector
 from centernet2.predict.predictor import Predictor
 from centernet2.runtime.exported_model import EXPORTED_SUFFIXES, parts_of
 from centernet2.serve.served_model import ServedModel
+from centernet2.structures import StrPath
 from centernet2.text_files import read_text_file
 
 if TYPE_CHECKING:
     from centernet2.config import Config, Overrides
 
-StrPath: TypeAlias = str | os.PathLike[str]
 HASH = re.compile(r"([0-9a-f]{64})(?:\s.*)?", re.IGNORECASE)  # a line of sha256sum
 RUN_FILE = re.compile(r"model_(final|best|\d+)\.pth")  # of every training run
 Bucket = Callable[[int, int], tuple[int, int]]

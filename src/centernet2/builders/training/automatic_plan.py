@@ -20,7 +20,7 @@ from centernet2.builders.detector.initial_weights import (
     named_weights,
     read_timm_weights,
 )
-from centernet2.builders.detector.loading import StrPath, config_of, device_for, set_num_classes
+from centernet2.builders.detector.loading import config_of, device_for, set_num_classes
 from centernet2.builders.detector.packaged_weights import packaged_file
 from centernet2.builders.training.batch_statistics import LEAST_BATCH
 from centernet2.builders.training.config_completion import count_in_iterations
@@ -33,6 +33,7 @@ from centernet2.data.class_names import shown
 from centernet2.data.readers import find_dataset
 from centernet2.devices import create_accelerator
 from centernet2.kernels import is_bf16_fast
+from centernet2.structures import StrPath
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from centernet2 import distributed
-from centernet2.builders.detector.loading import StrPath, set_num_classes
+from centernet2.builders.detector.loading import set_num_classes
 from centernet2.builders.training.solver import build_multiplier
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.config import Config
@@ -18,6 +18,7 @@ from centernet2.data import DetectionDataset
 from centernet2.models.detector import Detector
 from centernet2.outputs import writable_folder
 from centernet2.spelling import counted
+from centernet2.structures import StrPath
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import COMMAND_FILE, PLAN_FILE, REPORT_FOLDER
 from centernet2.outputs import move_to_earlier
+from centernet2.structures import StrPath
 
 # what a run writes, besides its checkpoints
 NAMES = (

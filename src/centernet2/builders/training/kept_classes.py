@@ -15,7 +15,7 @@ import torch
 from centernet2 import distributed
 from centernet2.builders.data.class_matching import MatchedData
 from centernet2.builders.detector.initial_weights import find_weights
-from centernet2.builders.detector.loading import StrPath, config_of, load_for_inference
+from centernet2.builders.detector.loading import config_of, load_for_inference
 from centernet2.builders.evaluation.evaluator import score_matched
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import read_weights
@@ -25,7 +25,7 @@ from centernet2.data.annotation_masks import PackedMasks, pack_masks
 from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
 from centernet2.ops.nms import greedy_nms
-from centernet2.structures import BoolArray, FloatArray, RunLengths
+from centernet2.structures import BoolArray, FloatArray, RunLengths, StrPath
 from centernet2.zoo import ZOO_PREFIX, zoo_model
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ import torch
 
 from centernet2 import distributed
 from centernet2.builders.detector.initial_weights import named_weights
-from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import TrainCommand, absolute, previous_command
 from centernet2.builders.training.train_to_end import run_to_end
 from centernet2.builders.training.training_origin import describe_data
@@ -21,6 +20,7 @@ from centernet2.builders.training.training_setup import set_up
 from centernet2.checkpoint import load_checkpoint
 from centernet2.checkpoint.checkpoint import BEST_FILE, FINAL_FILE, digest_of
 from centernet2.files import finite_or_none
+from centernet2.structures import StrPath
 from centernet2.threads import cpu_threads
 from centernet2.training.run_state import AVERAGED, FINAL_AVERAGED_FILE, METRIC
 

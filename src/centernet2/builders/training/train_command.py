@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 
 from centernet2.builders.detector.initial_weights import named_weights, starts_from_timm
-from centernet2.builders.detector.loading import StrPath, config_of
+from centernet2.builders.detector.loading import config_of
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.config import CLASS_KEYS, Config, ConfigError
 from centernet2.data import DetectionDataset
 from centernet2.files import write_atomic
+from centernet2.structures import StrPath
 from centernet2.zoo import is_address
 
 COMMAND_FILE = "command.yaml"

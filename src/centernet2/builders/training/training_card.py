@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from centernet2.builders.detector.initial_weights import find_checkpoint
-from centernet2.builders.detector.loading import StrPath
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import load_checkpoint
 from centernet2.checkpoint.checkpoint import digest_of
 from centernet2.files import finite_or_none
 from centernet2.outputs import json_mark
 from centernet2.report.model_card import find_record
+from centernet2.structures import StrPath
 from centernet2.text_files import read_text_file
 
 _DATA = {"images": int, "objects": int, "sha256": str}

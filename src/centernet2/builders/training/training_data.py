@@ -7,7 +7,6 @@ import numpy as np
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
 from centernet2.builders.data.class_matching import match_classes
-from centernet2.builders.detector.loading import StrPath
 from centernet2.config import CLASS_MAP_KEY, Config, ConfigError
 from centernet2.data import (
     DetectionDataset,
@@ -21,6 +20,7 @@ from centernet2.data import (
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
+from centernet2.structures import StrPath
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from centernet2.builders.detector.initial_weights import (
     named_weights,
     read_initial_weights,
 )
-from centernet2.builders.detector.loading import StrPath, config_of
+from centernet2.builders.detector.loading import config_of
 from centernet2.builders.training.train_command import COMMAND_FILE
 from centernet2.checkpoint import Checkpoint, WeightsError, WeightsFile, load_checkpoint
 from centernet2.checkpoint.checkpoint import FINAL_FILE, last_checkpoint
@@ -23,6 +23,7 @@ from centernet2.checkpoint.filling import load_state, load_weights
 from centernet2.config import REFUSED, Config, ConfigError
 from centernet2.data import DetectionDataset, class_list, with_classes
 from centernet2.models.detector import Detector
+from centernet2.structures import StrPath
 from centernet2.zoo import DETECTRON2, ZOO_PREFIX, DownloadError, zoo_model
 
 logger = logging.getLogger(__name__)

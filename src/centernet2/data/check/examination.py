@@ -21,10 +21,11 @@ from centernet2.data.findings import (
     raise_refusal,
 )
 from centernet2.data.image_check import ImageFacts
-from centernet2.data.readers.catalog import StrPath, find_dataset
+from centernet2.data.readers.catalog import find_dataset
 from centernet2.data.readers.coco import ReadRecords, read_records
 from centernet2.data.readers.json_records import Record
 from centernet2.data.readers.layouts import SplitFiles, read_split_files
+from centernet2.structures import StrPath
 
 
 class ExaminedSplit(NamedTuple):
