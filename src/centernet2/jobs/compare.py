@@ -64,13 +64,9 @@ def compare(
         JSON file for the metrics.
     """
     from centernet2.builders.data.class_map import class_map_of
-    from centernet2.builders.data.evaluation_data import (
-        choose_datasets,
-        config_of_source,
-        find_validation_data,
-    )
+    from centernet2.builders.data.evaluation_data import choose_datasets, find_validation_data
     from centernet2.builders.evaluation.evaluator import load_results
-    from centernet2.builders.evaluation.stored_results import holds_results
+    from centernet2.builders.evaluation.stored_results import config_of_source, holds_results
     from centernet2.evaluation import compare_pairs
 
     if device is not None and holds_results(first) and holds_results(second):

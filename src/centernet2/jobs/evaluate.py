@@ -155,7 +155,8 @@ def _options_for_results(
     predictions: PathArgument, config: "Config | None", overrides: Sequence[Any]
 ) -> "Config":
     """Return the options for a results file; overrides of DATASETS alone are allowed."""
-    from centernet2.builders.data.evaluation_data import COCO_CONFIG, config_of_results
+    from centernet2.builders.data.evaluation_data import COCO_CONFIG
+    from centernet2.builders.evaluation.stored_results import config_of_results
     from centernet2.config import parse_pairs
 
     options = (config or config_of_results(predictions) or COCO_CONFIG).override(overrides)

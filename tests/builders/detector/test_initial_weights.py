@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from centernet2.builders.data.evaluation_data import config_of_source
 from centernet2.builders.detector.initial_weights import fit_to_previous
 from centernet2.builders.detector.loading import load_model
+from centernet2.builders.evaluation.stored_results import config_of_source
 from centernet2.checkpoint import WeightsError
 from centernet2.config import load_config
 from centernet2.jobs.card import card

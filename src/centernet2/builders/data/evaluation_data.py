@@ -3,12 +3,9 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
-from centernet2.builders.detector.loading import stored_config
-from centernet2.builders.evaluation.stored_results import holds_results
-from centernet2.config import Config, ConfigError, load_config
+from centernet2.config import Config, ConfigError
 from centernet2.data import DatasetsOptions, DetectionDataset, require_ground_truth
 from centernet2.data.readers import load_dataset
 from centernet2.structures import StrPath
@@ -17,7 +14,6 @@ logger = logging.getLogger(__name__)
 
 # of the data, if neither --data nor a config names them
 COCO_CONFIG = Config().replace({"DATASETS.TEST": ("coco_2017_val",)})
-CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
 
 
 def find_validation_data(
@@ -87,27 +83,3 @@ def choose_datasets(
             f"and {' '.join(maps[1])}); say with --class-map which names the data get here"
         )
     return replace(chosen, class_map=next(iter(maps), ()))
-
-
-def config_of_source(source: StrPath) -> Config | None:
-    """Return the config of what `load_results` accepts; None if none is found."""
-    return config_of_results(source) if holds_results(source) else stored_config(source)
-
-
-def config_of_results(source: StrPath) -> Config | None:
-    """Return the config of the training run behind a results file or its folder.
-
-    It is in the same folder or the one above; other programs may write a file of that name, too.
-    """
-    path = Path(source).absolute()
-    folder = path if path.is_dir() else path.parent
-    for file in (folder / CONFIG_FILE, folder.parent / CONFIG_FILE):
-        try:
-            config = load_config(file) if file.is_file() else None
-        except ConfigError as error:
-            logger.warning("%s is not used: %s", file, error)
-            continue
-        if config is not None:
-            logger.info("%s: the options of the data are those of %s", source, file)
-            return config
-    return None

@@ -1,4 +1,4 @@
-"""Detections from evaluation files, in the positions and labels of the data."""
+"""Stored results of evaluations: their detections, and the config behind them."""
 
 import logging
 from collections.abc import Sequence
@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from centernet2.builders.detector.loading import stored_config
 from centernet2.checkpoint import is_json_file
 from centernet2.checkpoint.checkpoint import checkpoints_in_run
+from centernet2.config import Config, ConfigError, load_config
 from centernet2.data import DetectionDataset
 from centernet2.data.readers.results import read_results
 from centernet2.evaluation import (
@@ -25,6 +27,7 @@ from centernet2.structures import FloatArray, RunLengths, StrPath
 logger = logging.getLogger(__name__)
 
 RESULTS_SUFFIXES = (".json", ".jsonl", ".ndjson")  # whatever such a file holds
+CONFIG_FILE = "config.yaml"  # of a training run, in its output folder
 Stages = dict[int, dict[str, Any]]  # by position of the image
 
 
@@ -47,6 +50,30 @@ def holds_results(source: StrPath) -> bool:
         return path.suffix in RESULTS_SUFFIXES or is_json_file(path)
     found = (path.glob(f"{place}{RESULTS_FILE}") for place in ("", "*/", "eval/*/"))
     return any(any(files) for files in found) or not checkpoints_in_run(path)
+
+
+def config_of_source(source: StrPath) -> Config | None:
+    """Return the config of what `load_results` accepts; None if none is found."""
+    return config_of_results(source) if holds_results(source) else stored_config(source)
+
+
+def config_of_results(source: StrPath) -> Config | None:
+    """Return the config of the training run behind a results file or its folder.
+
+    It is in the same folder or the one above; other programs may write a file of that name, too.
+    """
+    path = Path(source).absolute()
+    folder = path if path.is_dir() else path.parent
+    for file in (folder / CONFIG_FILE, folder.parent / CONFIG_FILE):
+        try:
+            config = load_config(file) if file.is_file() else None
+        except ConfigError as error:
+            logger.warning("%s is not used: %s", file, error)
+            continue
+        if config is not None:
+            logger.info("%s: the options of the data are those of %s", source, file)
+            return config
+    return None
 
 
 def read_detections(path: Path, dataset: DetectionDataset) -> FoundDetections:
