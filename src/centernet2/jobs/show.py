@@ -93,7 +93,7 @@ def _load(
 ) -> "DetectionDataset":
     """Load a split; every class that the `given` map renames must be in the data."""
     from centernet2.builders.data.class_map import parse_class_map, require_renamed
-    from centernet2.builders.training.training_data import needs_masks
+    from centernet2.builders.data.data_pipeline import needs_masks
     from centernet2.data import rename_classes, require_masks
     from centernet2.data.readers import ALL, find_dataset, load_split_files
 

@@ -87,6 +87,11 @@ def build_mixing(config: Config) -> Mixing | None:
     return Mixing(before=before, after=after) if before or after else None
 
 
+def needs_masks(config: Config) -> bool:
+    """Whether training reads the masks of objects."""
+    return config.model.mask_on or config.augmentation.copy_paste > 0
+
+
 def test_size_of(config: Config) -> TestSize:
     """Return the size to which images are resized for inference."""
     a = config.augmentation

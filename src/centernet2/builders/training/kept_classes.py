@@ -20,7 +20,13 @@ from centernet2.builders.evaluation.evaluator import score_matched
 from centernet2.builders.training.train_command import TrainCommand
 from centernet2.checkpoint import read_weights
 from centernet2.config import Config, ConfigError
-from centernet2.data import DetectionDataset, class_list, join_classes, with_objects
+from centernet2.data import (
+    DetectionDataset,
+    class_list,
+    join_classes,
+    with_objects,
+    with_unlabelled_classes,
+)
 from centernet2.data.annotation_masks import PackedMasks, pack_masks
 from centernet2.data.readers.segmentations import read_segmentation
 from centernet2.ops.box_arrays import box_iou_matrix, xywh_to_xyxy
@@ -51,6 +57,18 @@ def class_names_to_keep(weights: StrPath | None) -> tuple[str, ...]:
             "checkpoint of centernet2 or a published model"
         )
     return names
+
+
+def with_kept_classes(train_set: DetectionDataset, config: Config) -> DetectionDataset:
+    """Number the new classes of the data behind those that are kept."""
+    kept = config.datasets.kept_classes
+    new = join_classes(train_set.class_names, kept).added
+    if not new:
+        raise ConfigError(
+            f"{train_set.name} has {class_list(train_set.class_names)}, and the initial weights "
+            "have all of them, so there is no class to add; leave --keep-classes out"
+        )
+    return with_unlabelled_classes(train_set, [*kept, *new])
 
 
 def label_kept_classes(

@@ -7,16 +7,16 @@ import numpy as np
 
 from centernet2.builders.data.class_map import parse_class_map, require_renamed
 from centernet2.builders.data.class_matching import match_classes
-from centernet2.config import CLASS_MAP_KEY, Config, ConfigError
+from centernet2.builders.data.data_pipeline import needs_masks
+from centernet2.builders.training.kept_classes import with_kept_classes
+from centernet2.config import CLASS_MAP_KEY, Config
 from centernet2.data import (
     DetectionDataset,
     class_list,
-    join_classes,
     require_ground_truth,
     require_masks,
     require_objects,
     similar_names,
-    with_unlabelled_classes,
     without_empty_images,
 )
 from centernet2.data.readers import load_dataset
@@ -46,7 +46,7 @@ def find_training_data(
     require_renamed(class_map, (train_set, val_set), f"--class-map ({CLASS_MAP_KEY})")
     _name_empty_classes(train_set)
     if config.datasets.kept_classes:
-        train_set = keep_classes(train_set, config)
+        train_set = with_kept_classes(train_set, config)
     owner = "the detector" if config.datasets.kept_classes else train_set.name
     for note in match_classes(train_set.class_names, val_set, owner=owner).notes:
         logger.warning("%s", note)
@@ -104,20 +104,3 @@ def _name_shared_images(train_set: DetectionDataset, val_set: DetectionDataset) 
                 "%d of %d validation images are training images, too: metrics on them are too good",
                 count, len(val_set),
             )  # fmt: skip
-
-
-def needs_masks(config: Config) -> bool:
-    """Whether training reads the masks of objects."""
-    return config.model.mask_on or config.augmentation.copy_paste > 0
-
-
-def keep_classes(train_set: DetectionDataset, config: Config) -> DetectionDataset:
-    """Number the new classes of the data behind those that are kept."""
-    kept = config.datasets.kept_classes
-    new = join_classes(train_set.class_names, kept).added
-    if not new:
-        raise ConfigError(
-            f"{train_set.name} has {class_list(train_set.class_names)}, and the initial weights "
-            "have all of them, so there is no class to add; leave --keep-classes out"
-        )
-    return with_unlabelled_classes(train_set, [*kept, *new])
