@@ -2,7 +2,7 @@
 
 import pytest
 
-from centernet2.builders.detector.loading import build_on_meta
+from centernet2.builders.detector.network import build_on_meta
 from centernet2.config import Config, load_config
 from centernet2.config.ignored import IGNORED_KEYS
 from centernet2.config.keys import OPTIONS

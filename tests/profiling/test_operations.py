@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from centernet2.builders.detector.loading import build_on_meta
+from centernet2.builders.detector.network import build_on_meta
 from centernet2.config import load_config
 from centernet2.profiling.operations import count_operations, input_size
 from centernet2.profiling.records import Peak, ShapeMetrics, Spread

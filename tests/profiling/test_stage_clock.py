@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from centernet2.builders.detector.loading import build_on_meta, config_of
+from centernet2.builders.detector.loading import config_of
+from centernet2.builders.detector.network import build_on_meta
 from centernet2.models import postprocess
 from centernet2.profiling import stage_clock
 from centernet2.profiling.meter import Meter

@@ -71,7 +71,8 @@ def benchmark(
     output
         JSON file for the results.
     """
-    from centernet2.builders.detector.loading import build_on_meta, config_of
+    from centernet2.builders.detector.loading import config_of
+    from centernet2.builders.detector.network import build_on_meta
     from centernet2.files import write_json
     from centernet2.kernels import device_name
     from centernet2.outputs import json_mark, writable_file

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from centernet2.builders.detector.loading import build_on_meta
+from centernet2.builders.detector.network import build_on_meta
 from centernet2.config import CLASS_KEYS, Config
 from centernet2.data import class_list, join_classes
 from centernet2.models.detector import Detector

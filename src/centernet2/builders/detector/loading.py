@@ -77,12 +77,6 @@ def load_model(
     return place(model.eval(), device_for(config, device))
 
 
-def build_on_meta(config: Config) -> Detector:
-    """Build a detector on the meta device, without memory, to count its operations."""
-    with torch.device("meta"):
-        return build_detector(config).eval()
-
-
 def device_for(config: Config, name: str | None) -> torch.device:
     """Return the named device; without a name MODEL.DEVICE, or the best one available.
 

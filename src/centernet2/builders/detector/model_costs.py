@@ -7,7 +7,7 @@ All of them are counted anew by
 import json
 import sys
 
-from centernet2.builders.detector.loading import build_on_meta
+from centernet2.builders.detector.network import build_on_meta
 from centernet2.config import Config, load_config
 from centernet2.profiling.operations import count_operations, full_selections, input_size
 from centernet2.zoo import ModelCost, zoo_models

@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import lcm
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from centernet2.builders.data.data_pipeline import fixed_sizes, test_size_of
@@ -113,6 +114,12 @@ def build_detector(config: Config, *, image_counts: Tensor | None = None) -> Det
     if config.augmentation.static_shapes:
         detector.use_static_shapes(fixed_sizes(config, divisor))
     return detector
+
+
+def build_on_meta(config: Config) -> Detector:
+    """Build a detector without memory (device meta), for its shapes and operations."""
+    with torch.device("meta"):
+        return build_detector(config).eval()
 
 
 def _build_first_stage(config: Config, neck: Neck) -> CenterNet:
