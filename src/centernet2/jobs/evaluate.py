@@ -134,7 +134,8 @@ def _load(
     model: ModelArgument, words: Sequence[Any], config: "Config | None", inference: InferenceOptions
 ) -> tuple["Detector", "Config"]:
     """Return a detector, and the options for its evaluation."""
-    from centernet2.builders.detector.loading import config_of, detector_of, load_for_inference
+    from centernet2.builders.detector.loading import config_of, load_for_inference
+    from centernet2.builders.evaluation.evaluator import detector_of
 
     if isinstance(model, str | os.PathLike):
         detector = load_for_inference(model, words, config=config, **vars(inference))

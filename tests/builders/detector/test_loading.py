@@ -15,7 +15,6 @@ from centernet2.builders.detector.loading import device_for, load_for_inference
 from centernet2.checkpoint import WeightsError, WeightsFile, export_reference_checkpoint
 from centernet2.checkpoint.checkpoint import find_in_run
 from centernet2.config import load_config
-from centernet2.predict.predictor import Predictor
 from tests.helpers.jobs import QUICK, SMALL, build_untrained, save_untrained
 
 
@@ -156,12 +155,3 @@ def test_classes_of_other_programs_are_named(tmp_path: Path) -> None:
     torch.save({"model": Fraction(1, 2)}, path)
     with pytest.raises(WeightsError, match=r"whole model, 'fractions.Fraction', and only tensors"):
         load_for_inference(path)
-
-
-def test_detector_of_a_predictor() -> None:
-    detector = build_untrained()
-    augmented = network.build_augmented(load_config(SMALL), detector)
-    for model in (detector, Predictor(detector), Predictor(augmented)):
-        assert loading.detector_of(model) is detector
-    with pytest.raises(ValueError, match="a Linear cannot be evaluated; give a Detector"):
-        loading.detector_of(torch.nn.Linear(1, 1))

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from centernet2.builders.data.class_matching import match_detector
 from centernet2.builders.data.evaluation_data import find_validation_data
 from centernet2.builders.detector.loading import config_of
+from centernet2.builders.detector.network import build_augmented
 from centernet2.builders.evaluation import evaluator
-from centernet2.builders.evaluation.evaluator import evaluate_predictions
+from centernet2.builders.evaluation.evaluator import detector_of, evaluate_predictions
 from centernet2.data.readers.coco import load_coco
+from centernet2.predict.predictor import Predictor
 from tests.helpers.data import make_content, write_dataset
 from tests.helpers.jobs import build_untrained
 
@@ -37,6 +40,15 @@ def test_fingerprint_depends_on_the_images(tmp_path: Path, monkeypatch: pytest.M
         for each in others
     }
     assert len(digests) == len(others)
+
+
+def test_detector_of_a_predictor() -> None:
+    detector = build_untrained()
+    augmented = build_augmented(config_of(detector.info), detector)
+    for model in (detector, Predictor(detector), Predictor(augmented)):
+        assert detector_of(model) is detector
+    with pytest.raises(ValueError, match="a Linear cannot be evaluated; give a Detector"):
+        detector_of(torch.nn.Linear(1, 1))
 
 
 def test_data_without_an_object_are_refused_unless_detections_are_written(

@@ -23,8 +23,6 @@ from centernet2.devices import choose_device
 from centernet2.kernels import convert_memory_format, fast_memory_format
 from centernet2.models.detector import Detector
 from centernet2.models.optimize import optimize_for_inference
-from centernet2.models.tta import TestTimeAugmentation
-from centernet2.predict.predictor import Predictor
 from centernet2.spelling import counted
 from centernet2.structures import ModelInfo, StrPath
 from centernet2.zoo import ZOO_PREFIX, ZooModel, zoo_model
@@ -199,18 +197,6 @@ def load_detector(
     if config is None:
         return load_model(weights, overrides, device=device)
     return _build_whole(as_config(config).override(overrides), weights, device)
-
-
-def detector_of(model: object) -> Detector:
-    """Return a detector as it is, or that of a predictor; else raise ValueError."""
-    inner = model.model if isinstance(model, Predictor) else model
-    inner = inner.model if isinstance(inner, TestTimeAugmentation) else inner
-    if not isinstance(inner, Detector):
-        raise ValueError(
-            f"a {type(model).__name__} cannot be evaluated; give a Detector, a Predictor, the path "
-            "of a checkpoint or zoo:NAME"
-        )
-    return inner
 
 
 def as_config(config: Config | StrPath) -> Config:

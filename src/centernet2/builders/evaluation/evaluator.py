@@ -42,7 +42,9 @@ from centernet2.files import write_json
 from centernet2.images.resize import EvalTransform, FitShortestEdge
 from centernet2.models.detector import Detector
 from centernet2.models.inspect import inspect
+from centernet2.models.tta import TestTimeAugmentation
 from centernet2.predict.exported_detector import ExportedDetector
+from centernet2.predict.predictor import Predictor
 from centernet2.report.evaluation_page import report_evaluation
 from centernet2.structures import Batch, StrPath
 from centernet2.threads import ThreadsByLoad
@@ -95,6 +97,18 @@ def evaluate_detector(
         title = f"{config.name} on {dataset.name}"
         report_evaluation(Path(report), title=title, dataset=matched.dataset, scored=scored)
     return scored.metrics
+
+
+def detector_of(model: object) -> Detector:
+    """Return a detector as it is, or that of a predictor; else raise ValueError."""
+    inner = model.model if isinstance(model, Predictor) else model
+    inner = inner.model if isinstance(inner, TestTimeAugmentation) else inner
+    if not isinstance(inner, Detector):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be evaluated; give a Detector, a Predictor, the path "
+            "of a checkpoint or zoo:NAME"
+        )
+    return inner
 
 
 def evaluate_predictions(
