@@ -14,7 +14,6 @@ from cyclopts import Parameter
 from centernet2.arguments import checked
 from centernet2.files import printable, write_atomic, write_json
 from centernet2.jobs import Device, OverridePairs, PathArgument, WeightsArgument
-from centernet2.jobs.pseudo_label import can_be_named, to_coco
 from centernet2.outputs import json_mark, mark_of, writable_folder
 from centernet2.ranges import at_least
 
@@ -109,14 +108,14 @@ def _look_at(predictor: Predictor, found: Sequence[Path]) -> SeenImages:
     """Detect objects in images, and keep what the choice and the labels need."""
     from centernet2.predict.image_choice import uncertain_objects
     from centernet2.predict.read_sources import FailureList, read_sources
-    from centernet2.predict.sources import Source, SourceKind
+    from centernet2.predict.sources import nameable_images
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import above_threshold
 
     failures = FailureList()
     report = failures.add_failure
     threshold = predictor.shown_threshold(None)
-    named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
+    named = nameable_images(found, report)
     images = with_progress(
         read_sources(named, report), ("looking at", "looked at"), total=len(named)
     )
@@ -154,9 +153,10 @@ def _write_labels(
     target: Path, predictions: Sequence[Prediction], pool: Path, class_names: Sequence[str]
 ) -> None:
     """Write detections as COCO annotations and as tasks of Label Studio."""
+    from centernet2.predict.conversions import coco_labels
     from centernet2.predict.label_regions import config_for, label_config, label_regions
 
-    coco = to_coco(predictions, pool, class_names)
+    coco = coco_labels(predictions, pool, class_names)
     write_json(target / COCO, json_mark("next") | coco)
     config = config_for(class_names, masks=any(each.has_masks for each in predictions))
     tasks = [

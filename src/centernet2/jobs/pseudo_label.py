@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,9 +16,7 @@ from centernet2.jobs import ClassMapArgument, Device, OverridePairs, PathArgumen
 from centernet2.outputs import json_mark, writable_file
 
 if TYPE_CHECKING:
-    from centernet2.predict.prediction import Prediction
     from centernet2.predict.predictor import Predictor
-    from centernet2.predict.read_sources import OnError
 
 PseudoClassMap = Annotated[
     ClassMapArgument | None,
@@ -72,8 +70,9 @@ def pseudo_label(
     """
     from centernet2.builders.detector.predictor_loading import load_predictor
     from centernet2.data import rename_categories
+    from centernet2.predict.conversions import coco_labels
     from centernet2.predict.read_sources import FailureList
-    from centernet2.predict.sources import Source, SourceKind, find_images
+    from centernet2.predict.sources import find_images, nameable_images
     from centernet2.progress import with_progress
     from centernet2.score_thresholds import require_score
 
@@ -85,10 +84,10 @@ def pseudo_label(
     class_names, renamed = _classes(predictor, class_map, owner=str(weights))
     failures = FailureList()
     report = failures.add_failure
-    named = [Source(each, SourceKind.IMAGE) for each in found if can_be_named(each, report)]
+    named = nameable_images(found, report)
     predictions = predictor.stream(named, score_threshold=score, on_error=report)
     shown = with_progress(predictions, ("labelling", "labelled"), total=len(named))
-    content = rename_categories(to_coco(shown, folder, class_names), renamed)
+    content = rename_categories(coco_labels(shown, folder, class_names), renamed)
     _require_images(content["images"], found, folder)
     write_json(path, json_mark("pseudo-label") | content)
     boxes = _count_boxes(content)
@@ -126,38 +125,7 @@ def _require_images(images: Sequence[dict[str, Any]], found: Sequence[Path], fol
         )
 
 
-def can_be_named(path: Path, report: OnError) -> bool:
-    """Whether JSON, which is UTF-8, can hold the name of a file."""
-    name = printable(path)
-    if name == str(path):
-        return True
-    report(path, ValueError(f"{name}: the name is not UTF-8; rename the file to label it"))
-    return False
-
-
 def _count_boxes(content: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
     """Count the boxes of each class, by name."""
     counts = Counter(annotation["category_id"] for annotation in content["annotations"])
     return {category["name"]: counts[category["id"]] for category in content["categories"]}
-
-
-def to_coco(
-    predictions: Iterable[Prediction], folder: Path, class_names: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    from centernet2.predict.conversions import coco_categories
-
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for prediction in predictions:
-        image_id = len(images) + 1
-        images.append({"id": image_id, **_describe_image(prediction, folder)})
-        for annotation in prediction.to_coco(image_id):
-            annotations.append({"id": len(annotations) + 1, **annotation})
-    categories = coco_categories(class_names)
-    return {"images": images, "annotations": annotations, "categories": categories}
-
-
-def _describe_image(prediction: Prediction, folder: Path) -> dict[str, Any]:
-    height, width = prediction.size
-    name = (prediction.path or folder).relative_to(folder).as_posix()
-    return {"file_name": name, "width": width, "height": height}

@@ -101,6 +101,22 @@ def coco_categories(class_names: Sequence[str]) -> list[dict[str, Any]]:
     return [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
 
 
+def coco_labels(
+    predictions: Iterable[Prediction], folder: Path, class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return detections as labels in COCO's format, for the images below a folder."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, prediction in enumerate(predictions, start=1):
+        height, width = prediction.size
+        name = (prediction.path or folder).relative_to(folder).as_posix()
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for annotation in coco_annotations(prediction, image_id):
+            annotations.append({"id": len(annotations) + 1, **annotation})
+    categories = coco_categories(class_names)
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
 def yolo_lines(prediction: Prediction) -> list[str]:
     """Return a line of YOLO for each detection: label, box or polygon, score.
 

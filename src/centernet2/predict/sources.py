@@ -5,7 +5,7 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -77,6 +77,21 @@ def find_images(words: Iterable[Path | str]) -> list[Path]:
     for word in words:
         finder.add_files(word)
     return [Path(source.path) for source in finder.found()]
+
+
+def nameable_images(
+    paths: Iterable[Path], on_error: Callable[[Path, Exception], None]
+) -> list[Source]:
+    """Return the images whose names JSON, which is UTF-8, can hold; report the others."""
+    found = []
+    for path in paths:
+        name = printable(path)
+        if name == str(path):
+            found.append(Source(path, SourceKind.IMAGE))
+        else:
+            reason = "the name is not UTF-8; rename the file to label it"
+            on_error(path, ValueError(f"{name}: {reason}"))
+    return found
 
 
 class _Finder:
