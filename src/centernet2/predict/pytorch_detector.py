@@ -11,7 +11,7 @@ from torch import Tensor
 
 from centernet2.images.resize import make_test_resize
 from centernet2.images.stored_image import to_tensor
-from centernet2.models.detector import Detector
+from centernet2.models.detector import Detector, Trace
 from centernet2.models.explain import Explanation, TracedImage, explain, traced_image
 from centernet2.models.inspect import inspect
 from centernet2.models.modes import evaluation_mode
@@ -60,18 +60,21 @@ class PyTorchDetector:
         """
         with evaluation_mode(self.model), torch.inference_mode():
             inputs = [self.resize(to_tensor(image)) for image in images]
-            rows = zip(self._run(inputs, embed), inputs, images, strict=True)
+            rows = zip(self._run(inputs, embed=embed), inputs, images, strict=True)
             return [
                 _in_image(own, proposals, size_of(x), image.shape[:2])
                 for (own, proposals), x, image in rows
             ]
 
-    def _run(self, inputs: Sequence[Tensor], embed: bool) -> list[tuple[Detections, Tensor | None]]:
+    def _run(
+        self, inputs: Sequence[Tensor], *, embed: bool = False, trace: Trace | None = None
+    ) -> list[tuple[Detections, Tensor | None]]:
         """Return the detections of each input, and its proposals if there are two stages."""
         model = self.model
         if not isinstance(model, Detector) or model.roi_heads is None:
-            return [(own, None) for own in model.detect(inputs)]
-        inspected = inspect(model, inputs, embed=embed)
+            found = model.detect(inputs) if trace is None else trace.detections
+            return [(own, None) for own in found]
+        inspected = inspect(model, inputs, embed=embed, trace=trace)
         return [(each.scored(), each.proposals.boxes) for each in inspected]
 
     def record(self, image: Pixels) -> tuple[DetectionArrays, Recording]:
@@ -80,10 +83,7 @@ class PyTorchDetector:
         with evaluation_mode(model), torch.inference_mode():
             x = self.resize(to_tensor(image))
             trace = model.run([x])
-            own, proposals = trace.detections[0], None
-            if model.roi_heads is not None:
-                (inspected,) = inspect(model, [x], trace=trace)
-                own, proposals = inspected.scored(), inspected.proposals.boxes
+            ((own, proposals),) = self._run([x], trace=trace)
             found = _in_image(own, proposals, size_of(x), image.shape[:2])
             traced = traced_image(model, trace)
         scale = image.shape[1] / x.shape[2], image.shape[0] / x.shape[1]
