@@ -85,7 +85,7 @@ class TrainMode:
         """Whether an interrupted command can be continued with --resume."""
         return not (self.dry_run or self.eval_only)
 
-    def require_one(self, *, seed: int | None) -> None:
+    def refuse_contradictions(self, *, seed: int | None) -> None:
         """Raise ValueError for options that exclude each other."""
         if self.dry_run and self.eval_only:
             raise ValueError("give either --dry-run or --eval-only: a dry run is one of training")
@@ -147,9 +147,10 @@ def train(
     from centernet2.builders.training.training_setup import set_up
 
     data, several, words = _split_data_sets(overrides, data, mode)
+    mode.refuse_contradictions(seed=seed)
     values = _join(_given_values(words, mode, seed), several, "the data sets")
-    is_planned = config is None and data is not None and not mode.eval_only
-    file_config = _file_config(config, data, weights or values.get("MODEL.WEIGHTS"), mode)
+    plan_for = data if config is None and not mode.eval_only else None
+    file_config = _file_config(config, plan_for, weights or values.get("MODEL.WEIGHTS"), mode)
     data = None if several else data
     output = choose_output_folder(file_config.replace(values), output_dir)
     previous = previous_command(output) if resume else None
@@ -163,7 +164,7 @@ def train(
     with distributed.closing_process_group():
         if mode.eval_only:
             return _evaluate(command, previous, output, config=config, mode=mode, resume=resume)
-        command, sets = _completed(command, previous, mode, is_planned=is_planned, started=started)
+        command, sets = _completed(command, previous, mode, plan_for=plan_for, started=started)
         run = set_up(command, previous, output, resume=resume, started=started, sets=sets)
         return _dry_run(run) if mode.dry_run else run_to_end(run)
 
@@ -173,7 +174,7 @@ def _completed(
     previous: TrainCommand | None,
     mode: TrainMode,
     *,
-    is_planned: bool,
+    plan_for: PathArgument | None,
     started: float,
 ) -> tuple[TrainCommand, TrainingSets | None]:
     """Add the options of the run to resume, or those that are chosen for the data.
@@ -184,13 +185,13 @@ def _completed(
         command: what is given.
         previous: of the run to resume.
         mode: holds the effort, and whether options are scaled to the batch.
-        is_planned: whether a new run chooses its options for the data.
+        plan_for: the first data set that a new run chooses its options for; None: it plans none.
         started: value of time.monotonic() at the start of the command.
     """
     from centernet2.builders.training.automatic_plan import plan_training
     from centernet2.builders.training.config_completion import scale_command
 
-    if mode.effort is not None and (previous is not None or not is_planned):
+    if mode.effort is not None and (previous is not None or plan_for is None):
         raise ValueError(
             "--effort chooses options for the data of a new run; leave it out beside "
             "--config-file and --resume, or give --minutes, which sets the time of any run"
@@ -198,14 +199,14 @@ def _completed(
     sets: TrainingSets | None = None
     if previous is not None:
         command = command.after(previous)
-    elif is_planned:
+    elif plan_for is not None:
         command, sets = plan_training(command, effort=mode.effort or "normal", started=started)
     return scale_command(command, previous) if mode.auto_scale_lr else command, sets
 
 
 def _file_config(
     config: ConfigArgument | None,
-    data: PathArgument | None,
+    plan_for: PathArgument | None,
     weights: WeightsArgument | None,
     mode: TrainMode,
 ) -> Config:
@@ -219,8 +220,8 @@ def _file_config(
 
     if config is None and mode.eval_only and weights:
         return stored_config(weights)
-    if config is None and data is not None and not mode.eval_only:
-        return Config(name=Path(data).resolve().stem).replace({"OUTPUT_DIR": "./runs/auto"})
+    if plan_for is not None:
+        return Config(name=Path(plan_for).resolve().stem).replace({"OUTPUT_DIR": "./runs/auto"})
     return as_config(config or DEFAULT_CONFIG_NAME)
 
 
@@ -297,7 +298,6 @@ def _given_values(words: Sequence[Any], mode: TrainMode, seed: int | None) -> di
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.config import CLASS_MAP_KEY, parse_pairs
 
-    mode.require_one(seed=seed)
     given: dict[str, tuple[str, Any]] = {
         "--val-fraction": ("DATASETS.VAL_FRACTION", mode.val_fraction),
         "--class-map": (CLASS_MAP_KEY, class_map_of(mode.class_map)),
