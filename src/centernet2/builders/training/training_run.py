@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,17 +141,11 @@ class TrainingRun:
 
     def evaluate(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
         """Evaluate on the validation set; None if `interrupted` ended the evaluation."""
-
-        def evaluate_into(output: Path) -> dict[str, float]:
-            return evaluate_dataset(
-                self.model, self.val_set, self.config, output, interrupted=interrupted
-            )
-
-        def evaluate_all() -> dict[str, float]:
-            return self.state.evaluate(evaluate_into)
-
+        evaluate_into = partial(
+            evaluate_dataset, self.model, self.val_set, self.config, interrupted=interrupted
+        )
         try:
-            return self.measured("evaluation", evaluate_all)
+            return self.measured("evaluation", lambda: self.state.evaluate(evaluate_into))
         except EvaluationInterrupted:
             return None
 
