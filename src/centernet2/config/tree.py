@@ -125,7 +125,7 @@ class Config:
             node = tree
             for parent in parents:
                 node = node.setdefault(parent, {})
-            node[leaf] = _plain(self[key])
+            node[leaf] = with_lists(self[key])
         return tree
 
     def to_yaml(self) -> str:
@@ -314,8 +314,11 @@ def freeze(value: Any) -> Any:
     return tuple(freeze(v) for v in value) if isinstance(value, list | tuple | range) else value
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+def with_lists(value: Any) -> Any:
+    """Return the value with lists in place of tuples, as YAML and JSON have them."""
+    if isinstance(value, Mapping):
+        return {key: with_lists(each) for key, each in value.items()}
+    return [with_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
 def groups() -> list[tuple[str, Any]]:

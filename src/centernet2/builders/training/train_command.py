@@ -19,6 +19,7 @@ from centernet2.builders.detector.initial_weights import named_weights, starts_f
 from centernet2.builders.detector.loading import config_of
 from centernet2.checkpoint.checkpoint import last_checkpoint
 from centernet2.config import CLASS_KEYS, Config, ConfigError
+from centernet2.config.tree import with_lists
 from centernet2.data import DetectionDataset
 from centernet2.files import write_atomic
 from centernet2.structures import StrPath
@@ -131,7 +132,7 @@ class TrainCommand:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the command as what YAML and JSON hold."""
-        return {k: v for k, v in _plain(asdict(self)).items() if k != "recorded"}
+        return {k: v for k, v in with_lists(asdict(self)).items() if k != "recorded"}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainCommand:
@@ -245,10 +246,3 @@ def _digest(dataset: DetectionDataset) -> str:
     above = os.path.commonpath(folders) if folders else ""
     names = [os.path.relpath(path, above) if os.path.isabs(path) else path for path in paths]
     return hashlib.sha256(b"\0".join(sorted(map(os.fsencode, names)))).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with lists in place of tuples."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
