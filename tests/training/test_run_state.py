@@ -156,3 +156,15 @@ def test_other_number_of_processes_is_logged(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         restore_training_state(state, {}, [])
     assert "written by 2 processes and is resumed by 1" in caplog.text
+
+
+def test_random_numbers_of_another_kind_of_device_start_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state: dict[str, Any] = training_state(5, {}, [torch.Generator()])
+    state["random"][0]["generators"] = [torch.zeros(16, dtype=torch.uint8)]  # as of CUDA
+    generator = torch.Generator().manual_seed(8)
+    with caplog.at_level(logging.WARNING):
+        restore_training_state(state, {}, [generator])
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(8).get_state())
+    assert "another kind of device than cpu" in caplog.text

@@ -231,7 +231,14 @@ def _random_state(generators: Sequence[torch.Generator]) -> dict[str, Any]:
 def _restore_random_state(state: Mapping[str, Any], generators: Sequence[torch.Generator]) -> None:
     torch.set_rng_state(state["cpu"])
     for generator, generator_state in zip(generators, state["generators"], strict=True):
-        generator.set_state(generator_state)
+        if len(generator_state) == len(generator.get_state()):
+            generator.set_state(generator_state)
+        else:  # the states of CPU and GPU differ in length
+            logger.warning(
+                "The checkpoint was written on another kind of device than %s: "
+                "the random numbers of the device start anew.",
+                generator.device,
+            )
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is not None and device.type in state:
         torch.get_device_module(device).set_rng_state(state[device.type])
