@@ -1,6 +1,8 @@
 """The batch that fits, which processes find alone before they agree."""
 
+import gc
 import os
+import weakref
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,3 +59,28 @@ def test_memory_is_measured_where_the_map_of_an_image_is_one_cell(
     config = load_config("CenterNet2_Lite_N", [*small, "SOLVER.IMS_PER_BATCH", "2"])
     dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
     assert step_probe.largest_batch(config, dataset, CPU) == 2
+
+
+def test_models_of_probes_leave_the_memory_of_the_accelerator(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    models, accelerator = list[weakref.ref[torch.nn.Module]](), torch.device("meta")
+
+    def measure(config: Config, *arguments: object, alone: bool = False) -> float:
+        model = torch.nn.Module()
+        model.layer = model  # as a layer that is recomputed
+        models.append(weakref.ref(model))
+        if config.run.ims_per_batch > 16:
+            raise torch.OutOfMemoryError
+        return 1.0
+
+    config = load_config("CenterNet2_Lite_N", {"SOLVER.IMS_PER_BATCH": 32})
+    dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    monkeypatch.setattr(step_probe, "_measure_own_step", measure)
+    gc.disable()
+    try:
+        step_probe.largest_batch(config, dataset, accelerator)
+        step_probe.measure_step(config.replace({"SOLVER.IMS_PER_BATCH": 16}), dataset, accelerator)
+        assert [model() for model in models] == [None] * 3
+    finally:
+        gc.enable()

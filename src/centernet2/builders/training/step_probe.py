@@ -1,5 +1,6 @@
 """Time of a training step on a device, and the batch size that fits its memory."""
 
+import gc
 import logging
 import math
 import statistics
@@ -38,7 +39,9 @@ def measure_step(config: Config, dataset: DetectionDataset, device: torch.device
 
     The weights are random, and the images have the middle one of their sizes.
     """
-    return max(distributed.gather_objects(_measure_own_step(config, dataset, device)))
+    seconds = _measure_own_step(config, dataset, device)
+    _free_models(device)
+    return max(distributed.gather_objects(seconds))
 
 
 @explain_single_values()
@@ -102,7 +105,17 @@ def _fits(config: Config, batch: int, dataset: DetectionDataset, device: torch.d
         fits = True
     except torch.OutOfMemoryError:
         fits = False
+    _free_models(device)
     return all(distributed.gather_objects(fits))
+
+
+def _free_models(device: torch.device) -> None:
+    """Free the memory of an accelerator that the models of earlier probes take.
+
+    Layers that are recomputed refer to themselves, so they stay until cycles are collected.
+    """
+    if device.type != "cpu":
+        gc.collect()
 
 
 def _images_in_memory(config: Config, dataset: DetectionDataset) -> int:
