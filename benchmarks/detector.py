@@ -51,6 +51,7 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
     images, targets = scene(*options.size, options.images)
 
     def train() -> None:
+        begin_step(options)
         with autocast(device, options.precision):
             losses = model(images, targets)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
@@ -58,6 +59,7 @@ def work_of(options: argparse.Namespace) -> Callable[[], object]:
 
     @torch.inference_mode()
     def infer() -> None:
+        begin_step(options)
         model(images)
 
     return train if options.work == "training" else infer
@@ -68,6 +70,15 @@ def capture_graphs(model: Detector) -> None:
     parts = [model.backbone, model.neck]
     for part in parts if model.training else [*parts, model.proposal_generator.head]:
         part.compile(mode="reduce-overhead", dynamic=False)
+
+
+def begin_step(options: argparse.Namespace) -> None:
+    """Let the graphs of all parts be one step.
+
+    Otherwise each part would overwrite the outputs of the one before it, which it reads.
+    """
+    if options.graphs:
+        torch.compiler.cudagraph_mark_step_begin()
 
 
 def compare(options: argparse.Namespace) -> None:
