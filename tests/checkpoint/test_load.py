@@ -25,6 +25,7 @@ from centernet2.checkpoint.checkpoint import digest_of, last_checkpoint, set_asi
 from centernet2.files import describe_os_error
 from centernet2.structures import ModelInfo
 from tests.helpers.fill import caffe2
+from tests.helpers.pretend import PretendDevice
 
 SMALL = "CenterNet2_R18_small"
 
@@ -52,6 +53,24 @@ def test_reference_checkpoint_round_trip(tmp_path: Path) -> None:
     assert not (report.skipped or report.reinitialized or report.mismatched)
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[key]), key
+
+
+def test_tensors_of_a_device_are_written_as_those_of_the_host(tmp_path: Path) -> None:
+    """The reader refuses other kinds, such as those of torch-npu."""
+    path, ones = tmp_path / "model.pth", torch.ones(2)
+    with PretendDevice():
+        there = ones.to("meta")
+        state = {"optimizer": {"state": {0: {"momentum_buffer": there}}, "betas": (0.9, [there])}}
+        save_checkpoint(path, Checkpoint({"w": there}, ModelInfo(), 1, {}, state))
+    saved = load_checkpoint(path)
+    assert saved.training is not None
+    optimizer = saved.training["optimizer"]
+    for tensor in (
+        saved.weights["w"],
+        optimizer["state"][0]["momentum_buffer"],
+        optimizer["betas"][1][0],
+    ):
+        assert type(tensor) is torch.Tensor and torch.equal(tensor, ones)
 
 
 def test_failed_export_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,10 +177,24 @@ def has_one_stage(model: nn.Module) -> bool:
 def _save(path: Path, content: Mapping[str, Any]) -> None:
     with open_atomic(path, durable=True) as file:
         try:
-            torch.save(dict(content), file)
+            torch.save(_on_host(dict(content)), file)
         except RuntimeError as error:  # PyTorch hides that the disk is full
             cause = error.__context__
             raise (cause if isinstance(cause, OSError) else error) from None
+
+
+def _on_host(content: Any) -> Any:
+    """Copy tensors to the host: a file with those of some devices is only read where these are.
+
+    torch-npu writes its own tensors as calls of a function that PyTorch refuses to run.
+    """
+    if isinstance(content, Tensor):
+        return content.cpu()
+    if isinstance(content, dict):
+        return {key: _on_host(value) for key, value in content.items()}
+    if type(content) in (list, tuple):
+        return type(content)(map(_on_host, content))
+    return content
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
