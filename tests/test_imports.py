@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {part: set() for part in NOTHING.split()} | {
         "models": "layers ops kernels structures distributed score_thresholds",
         "images": "structures files",
         "data": "structures images ops distributed files outputs progress text_files yaml_files",
-        "training": "structures devices distributed files checkpoint threads",
+        "training": "structures devices distributed files checkpoint threads ops.tensors",
         "evaluation": (
             "structures ops distributed files outputs progress models.postprocess models.modes"
         ),

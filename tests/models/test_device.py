@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ import centernet2
 from centernet2.devices import UnitScaler
 from centernet2.kernels import dispatch
 from centernet2.models.postprocess import to_original
+from centernet2.ops import tensors
 from centernet2.structures import Batch, Proposals, Target
 from centernet2.training import loop, optim
 from centernet2.training.ema import AveragedWeights
@@ -90,6 +91,38 @@ def test_host_waits_for_no_copy_of_images_and_targets(monkeypatch: pytest.Monkey
         pretend.waits.clear()
         torch.stack(list(model(*scene()).values())).sum().backward()
     assert not pretend.waits
+
+
+def test_devices_that_read_later_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that is left unfinished would read memory that has other content by then."""
+    give_kernels(monkeypatch, ("roi_align", "deform_conv2d"))
+    assert not tensors.can_copy_later(torch.device("mps"))
+    monkeypatch.setattr(tensors, "READING_LATER", (DEVICE.type,))
+    monkeypatch.setattr(loop, "autocast", lambda *_: nullcontext())  # which only real devices have
+    model = build("masks").train()
+    images, targets = scene()
+    with RecordingDevice() as pretend:
+        model.to(DEVICE)
+        loop.accumulate_gradients(
+            model, [Batch(images, targets, [0, 1], [1, 2], [(64, 96), (90, 60)])],
+            accelerator=cast(Any, SimpleNamespace(device=DEVICE)),
+            scaler=UnitScaler("cpu"), precision="fp32",
+        )  # fmt: skip
+    assert len(pretend.later) > 4 and not any(pretend.later)
+
+
+class RecordingDevice(PretendDevice):
+    """Record whether each copy to the device may be left unfinished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: list[bool] = []
+
+    def _copy(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        is_from_host = not isinstance(args[0], PretendTensor)
+        if is_from_host and torch.device(kwargs.get("device") or "cpu") == DEVICE:
+            self.later.append(bool(kwargs.get("non_blocking")))
+        return super()._copy(func, args, kwargs)
 
 
 @pytest.mark.parametrize("faster", [False, True], ids=["plain", "optimized"])

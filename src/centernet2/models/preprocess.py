@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from centernet2.kernels import is_synchronous, not_compiled
+from centernet2.ops.tensors import can_copy_later
 from centernet2.structures import ImageBatch, Target
 
 PADDED_OBJECTS = 128  # per image, with static shapes; nearly all images of COCO have fewer
@@ -59,8 +60,9 @@ class Preprocess(nn.Module):
         sizes = [size_of(image) for image in images]
         height, width = self.padded_size(*(max(side) for side in zip(*sizes, strict=True)))
         batch = self.mean.new_zeros(len(images), 3, height, width)
+        later = can_copy_later(batch.device)
         for row, image, (h, w) in zip(batch, images, sizes, strict=True):
-            image = image.to(row.device, non_blocking=True)
+            image = image.to(row.device, non_blocking=later)
             row[:, :h, :w] = self.normalize(image)
         return ImageBatch(batch, sizes)
 
@@ -155,7 +157,7 @@ def check_targets(
     num_classes: int,
     masks: bool,
 ) -> list[Target]:
-    """Check the ground truth for training; copy it to a device without waiting.
+    """Check the ground truth for training, and copy it to a device.
 
     Raises:
         ValueError: there are no images, or a target is missing, or its labels do not fit, or its
@@ -169,18 +171,19 @@ def check_targets(
             f"training needs one target per image: {len(images)} images, {given} given"
         )
     checked: list[Target] = []
+    later = can_copy_later(device)
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
-        boxes = target["boxes"].to(device, torch.float32, non_blocking=True).reshape(-1, 4)
+        boxes = target["boxes"].to(device, torch.float32, non_blocking=later).reshape(-1, 4)
         _require_labels(target["labels"], len(boxes), num_classes, index)
-        labels = target["labels"].to(device, torch.int64, non_blocking=True)
+        labels = target["labels"].to(device, torch.int64, non_blocking=later)
         checked.append({"boxes": boxes, "labels": labels})
         if "unknown" in target:
-            checked[-1]["unknown"] = target["unknown"].to(device, non_blocking=True)
+            checked[-1]["unknown"] = target["unknown"].to(device, non_blocking=later)
         if "uncertain" in target:
-            checked[-1]["uncertain"] = target["uncertain"].to(device, non_blocking=True)
+            checked[-1]["uncertain"] = target["uncertain"].to(device, non_blocking=later)
         if masks:
             own = _masks_of(target, image)
-            checked[-1]["masks"] = own.to(device, torch.bool, non_blocking=True)
+            checked[-1]["masks"] = own.to(device, torch.bool, non_blocking=later)
     return checked
 
 

@@ -6,13 +6,25 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+PINNED = ("cuda", "npu")  # devices that copy asynchronously from pinned memory alone
+READING_LATER = ("mps", "npu")  # devices that read other memory of the host after the call
+
 
 def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
-    """Copy values to the dtype and device of `like`, without waiting for the device."""
+    """Copy values to the dtype and device of `like`, without waiting for most devices."""
     tensor = torch.tensor(values, dtype=like.dtype)
-    if like.device.type == "cuda":  # only a copy from pinned memory is asynchronous
-        tensor = tensor.pin_memory()
-    return tensor.to(like.device, non_blocking=True)
+    if like.device.type in PINNED:
+        return tensor.pin_memory().to(like.device, non_blocking=True)
+    return tensor.to(like.device, non_blocking=can_copy_later(like.device))
+
+
+def can_copy_later(device: torch.device) -> bool:
+    """Whether a copy to a device, from memory that is not pinned, may be left unfinished.
+
+    Some devices would read memory that is free by then and has other content: see issue 189690 of
+    PyTorch.
+    """
+    return device.type not in READING_LATER
 
 
 def of_labels(values: Tensor, labels: Tensor) -> Tensor:

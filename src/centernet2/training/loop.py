@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from centernet2.devices import Precision, autocast
+from centernet2.ops.tensors import can_copy_later
 from centernet2.structures import Batch
 from centernet2.training.nonfinite import BatchStatistics, are_gradients_finite
 from centernet2.training.step import Callback, FinishedStep
@@ -101,10 +102,11 @@ def accumulate_gradients(
     Processes exchange gradients at the last batch.
     """
     mean_losses: dict[str, Tensor] = {}
+    device = accelerator.device
     for index, batch in enumerate(batches, start=1):
         with nullcontext() if index == len(batches) else accelerator.no_sync(model):
-            batch = send_to_device(batch, accelerator.device, non_blocking=True)
-            with autocast(accelerator.device, precision):
+            batch = send_to_device(batch, device, non_blocking=can_copy_later(device))
+            with autocast(device, precision):
                 losses: dict[str, Tensor] = model(batch.images, batch.targets)
             total = torch.stack(list(losses.values())).sum() / len(batches)
             # The factor is 1, or NaN if the loss is not finite. Then all gradients are NaN, and
