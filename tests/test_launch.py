@@ -1,6 +1,7 @@
 """Starting the processes of a job, and its exit code."""
 
 import signal
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,17 @@ def test_exit_code_of_a_job(
 ) -> None:
     ended_by(error)
     assert launch.launch(["train"], Processes(num_gpus=2)) == code
+
+
+def test_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match=rf"not met at --dist-url {address} \(.*; it must be"):
+            launch.launch(["train"], Processes(num_machines=2, dist_url=address))
 
 
 def test_processes_start_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from centernet2.threads import divide_threads
 
 # Time to finish a step and save a checkpoint after a signal, in seconds; PyTorch's default is 30.
 SHUTDOWN_SECONDS = 300
+MEETING_SECONDS = 900  # for which machines wait for each other at the start
 LAUNCHED_VARIABLE = "TORCHELASTIC_RUN_ID"  # set in processes that torchrun or `launch` started
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,11 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
 
     When one process fails, the others on its machine are stopped. A signal to this process is
     forwarded to all of them, and ExitCode.INTERRUPTED is returned.
+
+    Raises:
+        ValueError: the machines do not find each other.
     """
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -80,7 +85,7 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
         run_id="centernet2",
         rdzv_backend="static",
         rdzv_endpoint=endpoint,
-        rdzv_configs={"rank": processes.machine_rank, "timeout": 900},
+        rdzv_configs={"rank": processes.machine_rank, "timeout": MEETING_SECONDS},
         max_restarts=0,
         monitor_interval=0.5,
     )
@@ -96,6 +101,14 @@ def launch(arguments: Sequence[str], processes: Processes) -> int:
         return common_exit_code(failure.exitcode for failure in error.failures.values())
     except SignalException:
         return ExitCode.INTERRUPTED
+    except DistError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"the machines have not met at --dist-url {endpoint} ({reason}); it must be an address "
+            "of machine 0 that all reach, with a free port, and all --num-machines "
+            f"{num_machines} must start within {MEETING_SECONDS // 60} minutes, each with its own "
+            "--machine-rank"
+        ) from error
     return 0
 
 
