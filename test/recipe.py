@@ -10,17 +10,22 @@ train_<device>.log, the output of the run, and CenterNet2_bs<batch>_<processes>p
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 NETWORK = "CenterNet2"
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = {"full": "acc", "finetune": "acc", "performance": "perf", "eval": "eval"}
 PERFORMANCE_ITERATIONS = 801
+FLAGS = (  # options of `centernet2 train` without a value
+    "--auto-scale-lr", "--dry-run", "--eval-only", "--keep-classes", "--partial-labels", "--resume",
+)  # fmt: skip
 FULL_ITERATIONS = {8: 70_000}  # by number of processes; others: that of the config
 
 
@@ -52,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     logs.mkdir(parents=True, exist_ok=True)
     started = time.time()
     code = run(command, overrides, logs / f"train_{device}.log")
-    if code == 0:
+    if code == 0 and "--dry-run" not in command:
         suffix = "eval" if "--eval-only" in command else SUFFIX[case]
         metrics = collect_metrics(Path(command["--output-dir"]), suffix, started)
         cards = int(command["--num-gpus"]) * int(command.get("--num-machines", 1))
@@ -74,8 +79,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], dict[str,
             name, _, value = word.partition("=")
             options[name] = value
         else:
-            flag = word in ("--eval-only", "--resume")
-            options[word] = "" if flag or not rest else rest.pop(0)
+            options[word] = "" if word in FLAGS or not rest else rest.pop(0)
     return options, dict(zip(words[::2], [*words[1::2], *[""] * (len(words) % 2)], strict=True))
 
 
@@ -90,7 +94,10 @@ def default_overrides(case: str, processes: int, batch: int) -> dict[str, str]:
 
 
 def run(options: dict[str, str], overrides: dict[str, str], log: Path) -> int:
-    """Run `centernet2 train`, show and keep its output, and return its exit code."""
+    """Run `centernet2 train`, show and keep its output, and return its exit code.
+
+    It gets the signals to this process, saves a checkpoint and ends.
+    """
     command = [sys.executable, "-m", "centernet2", "train"]
     command += [
         word for name, value in options.items() for word in ([name, value] if value else [name])
@@ -100,6 +107,12 @@ def run(options: dict[str, str], overrides: dict[str, str], log: Path) -> int:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            process.send_signal(number)
+
+        signal.signal(signal.SIGTERM, pass_on)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal
         assert process.stdout is not None
         for line in process.stdout:
             sys.stdout.write(line)

@@ -1,5 +1,6 @@
 """The recipe scripts on tiny data, from the command to the printed metrics."""
 
+import importlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from centernet2.commands import types_of_options
 from tests.helpers.training import write_blocks
 
 REPOSITORY = Path(__file__).parents[1]
@@ -98,6 +100,44 @@ def test_performance_script_on_two_processes(project: Path) -> None:
     assert metrics["Final Performance images/sec"] > 0
     case = (project / "test" / "output" / "0" / "CenterNet2_bs2_2p_perf.log").read_text()
     assert "RankSize = 2" in case and "ActualLoss = " in case
+
+
+def test_flags_of_train_take_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "test")
+    recipe = importlib.import_module("recipe")
+    flags = [name for name, kind in types_of_options("train").items() if kind is bool]
+    assert set(recipe.FLAGS) == set(flags)
+    options, pairs = recipe.split_arguments([*flags, "--data_path=data", "SEED", "3"])
+    assert options == {**dict.fromkeys(flags, ""), "--data_path": "data"}
+    assert pairs == {"SEED": "3"}
+
+
+TRAINING = """
+import signal, sys, time
+def save(number, frame):
+    print("saved", flush=True)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+print("training", flush=True)
+time.sleep(60)
+"""
+
+
+def test_signal_reaches_the_training(project: Path, tmp_path: Path) -> None:
+    """As of a scheduler or a container, whose first process the script is."""
+    (tmp_path / "centernet2").mkdir()
+    (tmp_path / "centernet2" / "__init__.py").touch()
+    (tmp_path / "centernet2" / "__main__.py").write_text(TRAINING)
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(tmp_path)}
+    command = ["bash", str(project / "test" / "train_full_1p.sh"), "--data_path=data"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as job:
+        try:
+            assert job.stdout is not None and job.stdout.readline() == "training\n"
+            job.terminate()
+            assert job.stdout.readline() == "saved\n"
+            assert job.wait(20) == 75
+        finally:
+            job.kill()
 
 
 def test_missing_data_path_is_one_sentence(project: Path) -> None:
