@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from centernet2.devices import (
+    JOB_VARIABLES,
     autocast,
     choose_device,
     create_accelerator,
@@ -82,6 +83,33 @@ def test_accelerator_on_another_device_is_refused() -> None:
     create_accelerator(CPU)
     with pytest.raises(ValueError, match="process already trains on cpu: use a new one for meta"):
         create_accelerator(torch.device("meta"))
+
+
+@pytest.mark.parametrize(("kind", "given", "missing"), [
+    ("cuda", {"RANK": "0", "WORLD_SIZE": "2"}, "LOCAL_RANK and MASTER_ADDR and MASTER_PORT"),
+    ("cpu", {"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR"),
+    ("cuda", {"RANK": "3"}, "LOCAL_RANK and WORLD_SIZE and MASTER_ADDR and MASTER_PORT"),
+    ("cuda", {"LOCAL_RANK": "0"}, "RANK and WORLD_SIZE and MASTER_ADDR and MASTER_PORT"),
+])  # fmt: skip
+def test_some_variables_of_a_job_are_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: str, given: dict[str, str], missing: str
+) -> None:
+    """The processes would train alone, and write the same files."""
+    set_variables(monkeypatch, given)
+    with pytest.raises(ValueError, match=f"set, but not {missing}; start them with torchrun"):
+        create_accelerator(torch.device(kind))
+
+
+def test_one_process_needs_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, {"RANK": "0", "WORLD_SIZE": "1"})
+    assert create_accelerator(CPU).num_processes == 1
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    for name in JOB_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
 
 
 def test_peak_memory_of_this_process() -> None:

@@ -1,4 +1,5 @@
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -42,6 +43,10 @@ def work(rank: int, folder: str) -> None:
         result["error"] = f"{type(error).__name__}: {error}"
     with distributed.closing_process_group():
         distributed.barrier()
+    result["joined"] = distributed.is_distributed()  # others may follow, such as an evaluation
+    with suppress(OSError), distributed.closing_process_group():
+        raise OSError
+    result["joined after an error"] = distributed.is_distributed()
     torch.save(result, Path(folder) / f"{rank}.pt")
 
 
@@ -57,6 +62,8 @@ def test_collectives_of_two_processes(tmp_path: Path) -> None:
             "objects": ["of 0", "of 1"],
             "on_main": [[0, 1], []][rank],
             "of_main": [0.0, 4.0],
+            "joined": True,
+            "joined after an error": False,
             "error": [
                 "OtherProcessError: process 1 failed: OSError: disk full",
                 "OSError: disk full",

@@ -2,15 +2,23 @@
 
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+# how long processes wait for each other, such as for metrics that one of them computes; the
+# default of NCCL is 10 minutes
+PATIENCE = timedelta(hours=1)
+JOB_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+ALONE = {"RANK": "0", "WORLD_SIZE": "1"}  # values of a job of one process, which needs no others
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -68,8 +76,9 @@ def create_accelerator(
     global state, so a second training run in the process could not choose another. See `autocast`
     and `grad_scaler`. Our own networks have no parameters that are unused, whatever is in a batch.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
+    _require_all_variables(device)
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)
     ddp = DistributedDataParallelKwargs(
@@ -77,11 +86,43 @@ def create_accelerator(
         find_unused_parameters=find_unused_parameters,
         gradient_as_bucket_view=True,  # gradients are exchanged without a copy
     )
-    accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp])
+    group = InitProcessGroupKwargs(timeout=PATIENCE)
+    accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[ddp, group])
     kind = accelerator.device.type  # fixed for the lifetime of the process
     if kind != device.type:
         raise ValueError(f"this process already trains on {kind}: use a new one for {device.type}")
+    joined = dist.get_world_size() if _is_in_group() else 1
+    if accelerator.num_processes > joined:
+        raise ValueError("this process has left the others, as after an error; start all anew")
+    if accelerator.num_processes < joined:
+        raise ValueError(
+            f"accelerate cannot join {joined} processes on {kind}; use one process, or --device cpu"
+        )
     return accelerator
+
+
+def _is_in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _require_all_variables(device: torch.device) -> None:
+    """Raise ValueError if only some of the variables of a job are set.
+
+    Otherwise each process would train on its own, and all would write the same files.
+    """
+    given = [name for name in JOB_VARIABLES[:3] if name in os.environ]
+    if _is_in_group() or all(os.environ[name] == ALONE.get(name) for name in given):
+        return
+    # on the CPU accelerate has defaults for these
+    optional = ("LOCAL_RANK", "MASTER_PORT") if device.type == "cpu" else ()
+    missing = [name for name in JOB_VARIABLES if name not in (*os.environ, *optional)]
+    if missing:
+        raise ValueError(
+            f"of the environment variables of several processes, {' and '.join(given)} "
+            f"{'is' if len(given) == 1 else 'are'} set, but not {' and '.join(missing)}; start "
+            f"them with torchrun or --num-gpus, which set all, or unset {' and '.join(given)} to "
+            "use one process"
+        )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -3,6 +3,7 @@
 torchrun and accelerate start the processes and create the process group.
 """
 
+import atexit
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -98,12 +99,22 @@ def failing_together() -> Iterator[None]:
 
 @contextmanager
 def closing_process_group() -> Iterator[None]:
-    """Leave the process group at the end of the block, also after an error.
+    """Leave the process group at the end of the process, so that other blocks may follow.
 
-    The other processes would otherwise wait for one that has ended.
+    After an error a group of gloo is left at once: the others would wait for this process. Other
+    backends wait for all processes, so that the error would not be seen; the end of the process
+    ends their connections.
     """
     try:
         yield
-    finally:
-        if is_distributed():
+    except BaseException:
+        atexit.unregister(_leave_process_group)
+        if is_distributed() and dist.get_backend() == "gloo":
             dist.destroy_process_group()
+        raise
+    atexit.register(_leave_process_group)
+
+
+def _leave_process_group() -> None:
+    if is_distributed():
+        dist.destroy_process_group()

@@ -109,6 +109,40 @@ def test_sharded_training_equals_one_process(data: Path, tmp_path: Path) -> None
     centernet2.train(config, data=data, output_dir=tmp_path / "two", device="cpu", resume=True)
 
 
+# a script that torchrun starts, with jobs one after the other
+JOBS = """
+import sys
+from pathlib import Path
+
+import centernet2
+from centernet2 import distributed
+
+data, output, *options = sys.argv[1:]
+for name in ("first", "second"):
+    centernet2.train("CenterNet2_R18_small", *options, data=data, output_dir=Path(output, name),
+                     device="cpu")
+    run = Path(output, name)
+    found = centernet2.evaluate(run, data=data, output_dir=run / "eval",
+                                inference=centernet2.jobs.InferenceOptions(device="cpu"))
+    assert distributed.world_size() == 2, "each process is on its own"
+assert distributed.gather_objects(found["bbox/AP"]) == [found["bbox/AP"]] * 2
+"""
+
+
+@pytest.mark.slow
+def test_script_of_several_jobs(data: Path, tmp_path: Path) -> None:
+    """The processes stay together after a training run."""
+    (tmp_path / "jobs.py").write_text(JOBS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [*torchrun, str(tmp_path / "jobs.py"), str(data), str(tmp_path), *OPTIONS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("first", "second"):
+        run = tmp_path / name
+        assert json.loads((run / "eval" / "speed.json").read_text())["images"] == 4
+        assert not (run / "eval" / "unfinished").exists() and not list(run.glob("earlier_*"))
+
+
 @pytest.mark.slow
 def test_signal_to_the_job_saves(data: Path, tmp_path: Path) -> None:
     """It reaches all processes, the loader's workers too, as from `timeout` or Slurm."""

@@ -4,14 +4,18 @@ import json
 import os
 import signal
 import socket
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from centernet2 import distributed
+from centernet2.devices import PATIENCE, create_accelerator
 from centernet2.training.callbacks import StopOnSignal
 from centernet2.training.nonfinite import NonFiniteGuard
 from centernet2.training.run_state import restore_training_state, training_state
@@ -59,7 +63,12 @@ def work(rank: int, port: int, folder: str) -> None:
 
     check_random_streams(rank)
     check_common_stop(run, rank)
-    torch.distributed.destroy_process_group()
+    group: Any = dist.group.WORLD
+    assert group._get_backend(CPU).options._timeout == PATIENCE
+    with suppress(OSError), distributed.closing_process_group():
+        raise OSError
+    with pytest.raises(ValueError, match="this process has left the others"):
+        create_accelerator(CPU)  # it would train alone
 
 
 def check_random_streams(rank: int) -> None:

@@ -94,6 +94,7 @@ def evaluate(
     -------
     COCO metrics in percent, {"bbox/AP": ..., ...}; for LVIS and Pascal VOC data, their metrics.
     """
+    from centernet2 import distributed
     from centernet2.builders.data.class_map import class_map_of
     from centernet2.builders.detector.loading import as_config
     from centernet2.builders.evaluation.evaluator import evaluate_detector, evaluate_predictions
@@ -113,7 +114,8 @@ def evaluate(
         raise ValueError("give either --weights CHECKPOINT or --predictions FILE")
     detector, options = _load(model, words, given, inference)
     shared["known_classes_only"] = classes.known_classes_only
-    return evaluate_detector(detector, options, resume=resume, **shared)
+    with distributed.closing_process_group():
+        return evaluate_detector(detector, options, resume=resume, **shared)
 
 
 def _require_folders(
