@@ -99,7 +99,7 @@ def failing_together() -> Iterator[None]:
 
 @contextmanager
 def closing_process_group() -> Iterator[None]:
-    """Leave the process group at the end of the process, so that other blocks may follow.
+    """Leave the process group at the end of the process: other blocks may follow.
 
     After an error a group of gloo is left at once: the others would wait for this process. Other
     backends wait for all processes, so that the error would not be seen; the end of the process

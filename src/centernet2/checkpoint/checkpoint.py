@@ -184,9 +184,9 @@ def _save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _on_host(content: Any) -> Any:
-    """Copy tensors to the host: a file with those of some devices is only read where these are.
+    """Copy the tensors of a checkpoint to the host.
 
-    torch-npu writes its own tensors as calls of a function that PyTorch refuses to run.
+    torch-npu writes those of its device as calls of a function that PyTorch refuses to run.
     """
     if isinstance(content, Tensor):
         return content.cpu()

@@ -11,7 +11,7 @@ READING_LATER = ("mps", "npu")  # devices that read other memory of the host aft
 
 
 def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
-    """Copy values to the dtype and device of `like`, without waiting for most devices."""
+    """Copy values to the dtype and device of `like`, without waiting where it can."""
     tensor = torch.tensor(values, dtype=like.dtype)
     if like.device.type in PINNED:
         return tensor.pin_memory().to(like.device, non_blocking=True)
@@ -19,7 +19,7 @@ def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) 
 
 
 def can_copy_later(device: torch.device) -> bool:
-    """Whether a copy to a device, from memory that is not pinned, may be left unfinished.
+    """Whether a copy to a device, from memory not pinned, may be left unfinished.
 
     Some devices would read memory that is free by then and has other content: see issue 189690 of
     PyTorch.
