@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from centernet2 import devices
 from centernet2.devices import (
     JOB_VARIABLES,
     autocast,
@@ -110,6 +111,20 @@ def set_variables(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> Non
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
+
+
+def test_processes_share_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    job = dict.fromkeys(JOB_VARIABLES, "2") | {"RANK": "0", "LOCAL_RANK": "0"}
+    set_variables(monkeypatch, job)
+    with pytest.raises(ValueError, match=r"'cuda:1' is one for all .*\(--device cuda\)"):
+        create_accelerator(torch.device("cuda:1"))
+    assert not chosen
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    devices._require_own_device(torch.device("cuda:1"))
+    monkeypatch.delenv("LOCAL_RANK")  # a process alone takes any
+    devices._require_own_device(torch.device("cuda:1"))
 
 
 def test_peak_memory_of_this_process() -> None:

@@ -59,6 +59,16 @@ def _device_of_process(kind: str, rank: int) -> torch.device:
     return torch.device(kind, rank)
 
 
+def _require_own_device(device: torch.device) -> None:
+    """Raise ValueError if processes that torchrun started would share a device."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    if rank.isdigit() and device.index != int(rank):
+        raise ValueError(
+            f"device '{device}' is one for all processes of this machine, and each needs its own: "
+            f"leave out the number (--device {device.type})"
+        )
+
+
 def _device_hint(name: str) -> str:
     if name.isdigit():
         return f"the card of that number is cuda:{name}"
@@ -80,6 +90,7 @@ def create_accelerator(
 
     _require_all_variables(device)
     if device.type != "cpu" and device.index is not None:
+        _require_own_device(device)
         torch.accelerator.set_device_index(device.index)
     ddp = DistributedDataParallelKwargs(
         broadcast_buffers=False,  # they are constants or the statistics of one process
