@@ -84,3 +84,25 @@ def test_models_of_probes_leave_the_memory_of_the_accelerator(
         assert [model() for model in models] == [None] * 3
     finally:
         gc.enable()
+
+
+def test_batch_fits_beside_the_state_of_the_optimizer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken = []
+
+    def step(model: torch.nn.Module, *arguments: object, **options: object) -> None:
+        tensors = [each for each in gc.get_objects() if type(each) is torch.Tensor]
+        weights = [each.shape for each in model.parameters() if each.requires_grad]
+        largest = max(weights, key=torch.Size.numel)
+        taken.append((weights.count(largest), sum(each.shape == largest for each in tensors)))
+
+    config = load_config(SMALL, TINY)
+    dataset, _ = find_training_data(config, write_blocks(tmp_path), None)
+    monkeypatch.setattr(step_probe, "PROBED_STEPS", 1)
+    monkeypatch.setattr(step_probe, "accumulate_gradients", step)
+    for alone in (False, True):
+        gc.collect()
+        step_probe._measure_own_step(config, dataset, CPU, alone=alone)
+    (count, before), (_, after) = taken
+    assert after - before >= 3 * count  # of AdamW and the averaged weights

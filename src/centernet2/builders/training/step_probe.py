@@ -8,6 +8,7 @@ import time
 
 import psutil  # type: ignore[import-untyped]
 import torch
+from torch import Tensor, nn
 
 from centernet2 import distributed
 from centernet2.builders.data.data_pipeline import build_train_batches
@@ -31,6 +32,7 @@ COMPUTED_ALONE: dict[str, object] = {
     "SOLVER.SYNC_BN": False,
     "SOLVER.FSDP": False,
 }
+STATE_COPIES = 3  # of the weights, at most: two of AdamW, and the averaged weights
 PROBED_STEPS = 4  # whose fastest counts: the first one warms up, and the machine may be busy
 
 
@@ -51,7 +53,8 @@ def _measure_own_step(
     """Return the seconds of a forward and a backward pass in this process.
 
     Args:
-        alone: exchange nothing with the other processes.
+        alone: exchange nothing with the other processes, and take the memory of a training run's
+            optimizer, too.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit into the memory of the accelerator.
@@ -63,6 +66,7 @@ def _measure_own_step(
     config = fit_to_data(config.replace(probed), dataset)
     accelerator = create_accelerator(device, find_unused_parameters=True)
     model = prepare_for_training(config, build_detector(config), accelerator, alone=alone).train()
+    _state = _memory_of_state(model) if alone else []
     precision = choose_precision(device, amp=config.run.amp, dtype=config.run.amp_dtype)
     batches = build_train_batches(config, dataset, start=0)
     seconds = math.inf
@@ -79,6 +83,12 @@ def _measure_own_step(
         synchronize(device)
         seconds = min(seconds, time.perf_counter() - started)
     return seconds
+
+
+def _memory_of_state(model: nn.Module) -> list[Tensor]:
+    """Take the memory of optimizer and averaged weights, which are chosen later."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    return [torch.zeros_like(weight) for weight in trained for _ in range(STATE_COPIES)]
 
 
 def largest_batch(config: Config, dataset: DetectionDataset, device: torch.device) -> int:
